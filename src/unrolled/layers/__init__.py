@@ -1,0 +1,20 @@
+"""Layers: recurrent stacks, what goes in and what comes out, and watching them."""
+
+from __future__ import annotations
+
+from unrolled.layers.initial import initialise
+from unrolled.layers.interop import from_torch, to_torch
+from unrolled.layers.recurrent import Recurrent, RecurrentLayer, StackState, detach
+from unrolled.layers.watching import Watch, watch
+
+__all__ = [
+    "Recurrent",
+    "RecurrentLayer",
+    "StackState",
+    "Watch",
+    "detach",
+    "from_torch",
+    "initialise",
+    "to_torch",
+    "watch",
+]
