@@ -27,9 +27,11 @@ from unrolled.cells._graph import BINARY, UNARY, Equations, Node
 from unrolled.errors import CellError, nearest
 
 __all__ = [
+    "Parameter",
     "Parameters",
     "U",
     "V",
+    "Value",
     "W",
     "a",
     "absolute",
@@ -50,7 +52,7 @@ __all__ = [
     "tanh",
 ]
 
-FUNCTIONS = "sigmoid, tanh, relu, softplus, exp, log, sqrt, sin, cos, absolute, maximum, minimum"
+_FUNCTIONS = "sigmoid, tanh, relu, softplus, exp, log, sqrt, sin, cos, absolute, maximum, minimum"
 
 
 class Value:
@@ -176,7 +178,7 @@ a, b, d, p = Parameters("a"), Parameters("b"), Parameters("d"), Parameters("p")
 def _unknown(function: str) -> NoReturn:
     raise CellError(
         "an unknown function was applied to a value",
-        expected=f"one of {FUNCTIONS} from unrolled.cells.equations",
+        expected=f"one of {_FUNCTIONS} from unrolled.cells.equations",
         got=function,
     )
 
@@ -322,9 +324,9 @@ def _explained(error: Exception, function: Callable[..., Any], name: str) -> Cel
         unknown = str(getattr(error, "name", "") or error)
         return CellError(
             f"the equations use an unknown name, {unknown!r}",
-            expected=f"an argument, a parameter (W.i, U.i, b.i, ...) or one of {FUNCTIONS}",
+            expected=f"an argument, a parameter (W.i, U.i, b.i, ...) or one of {_FUNCTIONS}",
             where=where,
-            fix=nearest(unknown, [*FUNCTIONS.split(", "), *function.__code__.co_varnames]),
+            fix=nearest(unknown, [*_FUNCTIONS.split(", "), *function.__code__.co_varnames]),
         )
     return CellError(f"the equations raised {type(error).__name__}: {error}", where=where)
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from unrolled.kernels.dispatch import KERNELS, choose, unroll
+from unrolled.kernels.dispatch import KERNELS, Kernel, choose, unroll
 
-__all__ = ["KERNELS", "choose", "unroll"]
+__all__ = ["KERNELS", "Kernel", "choose", "unroll"]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from unrolled.layers.initial import initialise
 from unrolled.layers.interop import from_torch, to_torch
-from unrolled.layers.recurrent import Recurrent, RecurrentLayer, StackState, detach
+from unrolled.layers.recurrent import Dropout, Recurrent, RecurrentLayer, StackState, StackStepping, detach
 from unrolled.layers.watching import Watch, watch
 
 __all__ = [
+    "Dropout",
     "Recurrent",
     "RecurrentLayer",
     "StackState",
+    "StackStepping",
     "Watch",
     "detach",
     "from_torch",

@@ -18,7 +18,7 @@ from unrolled.kernels.staged import Stepping
 from unrolled.layers.initial import initialise, starting_value
 from unrolled.layers.watching import current
 
-__all__ = ["Recurrent", "RecurrentLayer", "StackState", "detach"]
+__all__ = ["Dropout", "Recurrent", "RecurrentLayer", "StackState", "StackStepping", "detach"]
 
 StackState = tuple[State, ...]
 

@@ -1,0 +1,25 @@
+"""Train, run and look inside recurrent neural networks."""
+
+from __future__ import annotations
+
+import importlib
+
+__all__ = ["__version__"]
+
+__version__ = "0.1.0"
+
+# Public name -> module that defines it. It is imported at the name's first use, so that `import unrolled` stays light.
+# Each name stands in `__all__` too, and for type checkers in an `if TYPE_CHECKING:` import.
+_HOMES: dict[str, str] = {}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,97 @@
+"""What the text of a run is: the options that decide how it is read, counted and split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal, get_args
+
+from unrolled.errors import ConfigurationError
+
+__all__ = ["DecodingErrors", "Documents", "TextConfig", "Unit"]
+
+Unit = Literal["char", "byte"]
+DecodingErrors = Literal["strict", "replace"]
+Documents = Literal["carry", "reset"]
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """How a text becomes tokens, and which of them are trained on.
+
+    Attributes:
+        unit: what one token is: "char" (a Unicode character) or "byte" (a byte of the text in UTF-8).
+        min_count: characters seen fewer times than this in the whole text are folded into one unknown symbol, which
+            exists whenever this is above 1; a count of characters, 1 folds nothing.
+        errors: what a byte that is not UTF-8 does: "strict" stops with its offset, "replace" reads it as U+FFFD.
+        documents: what happens to the state between two files: "carry" keeps it, "reset" empties it.
+        split: train/valid/test, in percent of all tokens, three numbers that add up to 100, cut in this order.
+
+    Raises:
+        ConfigurationError: a value that is none of these.
+    """
+
+    unit: Unit = "char"
+    min_count: int = 1
+    errors: DecodingErrors = "strict"
+    documents: Documents = "carry"
+    split: str = "90/5/5"
+
+    def __post_init__(self) -> None:
+        for name, choices in (("unit", Unit), ("errors", DecodingErrors), ("documents", Documents)):
+            _check_choice(name, getattr(self, name), get_args(choices))
+        if not isinstance(self.min_count, int) or isinstance(self.min_count, bool) or self.min_count < 1:
+            raise ConfigurationError(
+                "min_count is not a count", expected="a whole number from 1 on", got=repr(self.min_count)
+            )
+        if self.unit == "byte" and self.min_count > 1:
+            raise ConfigurationError(
+                "min_count folds characters, and with unit 'byte' there are none to fold",
+                got=f"min_count {self.min_count}",
+                fix="leave min_count at 1, or choose unit 'char'",
+            )
+        _read_split(self.split)
+
+    def ranges(self, tokens: int) -> dict[str, tuple[int, int]]:
+        """The half-open token ranges of the three parts of a text of `tokens` tokens.
+
+        Each border is rounded down, so that 90/10/0 cuts where `int(0.9 * tokens)` does.
+
+        >>> TextConfig(split="90/10/0").ranges(15)
+        {'train': (0, 13), 'valid': (13, 15), 'test': (15, 15)}
+        """
+        train, valid, _ = _read_split(self.split)
+        first, second = int(tokens * train / 100), int(tokens * (train + valid) / 100)
+        return {"train": (0, first), "valid": (first, second), "test": (second, tokens)}
+
+
+def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ConfigurationError(
+            f"{name} has no such choice", expected=" or ".join(map(repr, choices)), got=repr(value)
+        )
+
+
+def _read_split(split: object) -> tuple[Fraction, Fraction, Fraction]:
+    """The three percentages, exactly: 33.3/33.3/33.4 adds up to 100, which it would not in floating point.
+
+    Raises:
+        ConfigurationError: not three numbers, a negative one, no training part, or a sum other than 100.
+    """
+    wanted = "train/valid/test in percent, such as 90/5/5 or 90/10/0"
+    parts = split.split("/") if isinstance(split, str) else []
+    try:
+        # A fraction would also accept 1e9 and 1_0; a percentage is written with digits and at most one point.
+        if len(parts) != 3 or not all(set(part) <= set("0123456789.-") for part in parts):
+            raise ValueError
+        train, valid, test = (Fraction(part) for part in parts)
+    except ValueError:
+        raise ConfigurationError("split is not three numbers", expected=wanted, got=repr(split)) from None
+    if min(train, valid, test) < 0:
+        raise ConfigurationError("split has a negative part", expected=wanted, got=repr(split))
+    if train + valid + test != 100:
+        total = float(train + valid + test)
+        raise ConfigurationError("split does not add up to 100", expected=wanted, got=f"{split!r}, which is {total:g}")
+    if train == 0:
+        raise ConfigurationError("split leaves nothing to train on", expected=wanted, got=repr(split))
+    return train, valid, test

@@ -1,0 +1,437 @@
+"""The token store: a text as a file of numbers, made by streaming and read by memory map.
+
+A store is a directory:
+
+    tokens.bin        every token, in the smallest unsigned integer type that holds the vocabulary, little endian
+    documents.bin     the token that each source begins at, 64-bit, little endian
+    vocabulary.json   the vocabulary, with the counts of the training part
+    meta.json         format, type and number of tokens, splits, characters, sources with their SHA-256, seconds
+
+It lies in the cache under a key made of the paths, sizes and times of its sources and of the options that shape it, so
+that the same text is prepared once, and a change of any of these makes another store.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from unrolled.data.configuration import TextConfig
+from unrolled.data.text import CHUNK, Source, decode, find_sources, read_bytes
+from unrolled.data.vocabulary import UNITS, IntArray, Vocabulary
+from unrolled.errors import ConfigurationError, DataError, PromptError
+from unrolled.files import cache_directory, sha256, storage_errors, sync, write_atomically, write_json
+
+__all__ = ["PARTS", "Part", "Progress", "SplitSources", "TokenStore", "Tokens", "prepare"]
+
+Part = Literal["train", "valid", "test"]
+PARTS: tuple[Part, ...] = get_args(Part)
+Progress = Callable[[int, int, str], None]
+
+_Parts = Sequence[tuple[str, Source]]
+_FORMAT = 1
+_KEYS = {"format", "dtype", "tokens", "splits", "characters", "documents", "options", "sources", "seconds"}
+_UNFINISHED = ".writing-"
+_ABANDONED = 24 * 3600  # seconds after which a store that nobody finished is removed
+
+
+@dataclass(frozen=True)
+class SplitSources:
+    """The files of a text: one list that is cut by percent, or one list a part.
+
+    Attributes:
+        text: the files of a text that `TextConfig.split` cuts.
+        train, valid, test: the files of each part, where the split is given.
+
+    Raises:
+        ConfigurationError: both ways at once, or nothing to train on.
+    """
+
+    text: Sequence[Source] = ()
+    train: Sequence[Source] = ()
+    valid: Sequence[Source] = ()
+    test: Sequence[Source] = ()
+
+    def __post_init__(self) -> None:
+        given = self.train or self.valid or self.test
+        if self.text and given:
+            raise ConfigurationError(
+                "the text is given twice: as one that is to be split, and as parts",
+                fix="give either paths alone, or --train, --valid and --test alone",
+            )
+        if not (self.text or self.train):
+            raise ConfigurationError("there is nothing to train on", fix="give paths, or --train FILE...")
+
+    @classmethod
+    def find(
+        cls,
+        text: Sequence[str] = (),
+        *,
+        train: Sequence[str] = (),
+        valid: Sequence[str] = (),
+        test: Sequence[str] = (),
+    ) -> SplitSources:
+        """The sources of some names; see `find_sources`."""
+        return cls(*(find_sources(names) if names else () for names in (text, train, valid, test)))
+
+    @property
+    def parts(self) -> list[tuple[str, Source]]:
+        """Every source in the order it is stored, with the list that it comes from."""
+        named = (("text", self.text), ("train", self.train), ("valid", self.valid), ("test", self.test))
+        return [(part, source) for part, sources in named for source in sources]
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """A stretch of N tokens.
+
+    Attributes:
+        ids: (N,) token numbers, mapped from the file: they are read when they are touched.
+        document_starts: (D,) the tokens, counted from the stretch's first, at which a document begins, ascending.
+    """
+
+    ids: npt.NDArray[Any]
+    document_starts: IntArray = field(default_factory=lambda: np.empty(0, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class TokenStore:
+    """A prepared text.
+
+    Attributes:
+        directory: where it lies.
+        meta: what `meta.json` says.
+        vocabulary: its vocabulary, with the counts of the training part.
+        tokens: (N,) all tokens, memory-mapped, read only.
+    """
+
+    def __init__(self, directory: Path, meta: dict[str, Any], vocabulary: Vocabulary, documents: IntArray) -> None:
+        self.directory, self.meta, self.vocabulary = directory, meta, vocabulary
+        self.tokens: npt.NDArray[Any] = np.memmap(directory / "tokens.bin", dtype=meta["dtype"], mode="r")
+        self._documents = documents
+
+    @classmethod
+    def open(cls, directory: Path) -> TokenStore:
+        """Open a store that was prepared before.
+
+        Raises:
+            DataError: a file of it is missing, cut short, or not what it should be.
+        """
+        try:
+            meta = json.loads((directory / "meta.json").read_bytes())
+            if meta["format"] != _FORMAT or set(meta) != _KEYS:
+                raise _damaged(directory / "meta.json", f"all keys of format {_FORMAT}", f"format {meta['format']!r}")
+            vocabulary_file = directory / "vocabulary.json"
+            vocabulary = Vocabulary.from_json(json.loads(vocabulary_file.read_bytes()), str(vocabulary_file))
+            if meta["dtype"] != _type_for(vocabulary).str:
+                raise _damaged(directory / "meta.json", f"type {_type_for(vocabulary).str}", f"type {meta['dtype']!r}")
+            sizes = {
+                "tokens.bin": meta["tokens"] * _type_for(vocabulary).itemsize,
+                "documents.bin": 8 * meta["documents"],
+            }
+            for name, size in sizes.items():
+                if (directory / name).stat().st_size != size:
+                    raise _damaged(directory / name, f"{size} bytes", f"{(directory / name).stat().st_size} bytes")
+            borders = [border for part in PARTS for border in meta["splits"][part]]
+            if borders != sorted(borders) or (borders[0], borders[-1]) != (0, meta["tokens"]):
+                raise _damaged(directory / "meta.json", "three splits of all tokens, in order", f"borders {borders}")
+            documents = np.fromfile(directory / "documents.bin", "<i8")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise _damaged(directory, "a whole token store", f"{type(error).__name__}: {error}") from error
+        return cls(directory, meta, vocabulary, documents)
+
+    def split(self, part: Part) -> Tokens:
+        """One part of the text, which may be empty if the split says so.
+
+        Raises:
+            ConfigurationError: there is no such part.
+        """
+        if part not in PARTS:
+            raise ConfigurationError("there is no such split", expected=", ".join(PARTS), got=repr(part))
+        start, end = self.meta["splits"][part]
+        starts = self._documents[np.searchsorted(self._documents, start) : np.searchsorted(self._documents, end)]
+        return Tokens(self.tokens[start:end], starts - start)
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of what the tokens follow from: the content of the sources in their order, and the options.
+
+        Two stores with the same fingerprint hold the same tokens, wherever their files lie.
+        """
+        content = [(source["part"], source["sha256"]) for source in self.meta["sources"]]
+        return hashlib.sha256(json.dumps([self.meta["options"], content], sort_keys=True).encode()).hexdigest()
+
+    def characters(self, part: Part) -> int:
+        """How many characters of text a part has."""
+        return int(self.meta["characters"][part])
+
+    def verify_sources(self) -> None:
+        """Check that the sources are still what was prepared, by their SHA-256.
+
+        Raises:
+            DataError: a source is missing or has changed.
+        """
+        for source in self.meta["sources"]:
+            path = Path(source["path"])
+            try:
+                found = sha256(path)
+            except OSError as error:
+                raise DataError(
+                    f"a source of the text cannot be read: {error.strerror}",
+                    where=source["path"],
+                    fix="put it back, or prepare the text anew from what there is",
+                ) from error
+            if found != source["sha256"]:
+                raise DataError(
+                    "a source of the text has changed since it was prepared",
+                    where=source["path"],
+                    expected=f"SHA-256 {source['sha256']}",
+                    got=f"SHA-256 {found}",
+                    fix="put the old one back, or prepare the text anew",
+                )
+
+
+def prepare(
+    sources: SplitSources, config: TextConfig, *, progress: Progress | None = None, cache: Path | None = None
+) -> TokenStore:
+    """Turn a text into a token store, or find the one that was made of it before.
+
+    The text is read twice in pieces, to count its symbols and to write its tokens; memory does not grow with it. The
+    vocabulary is that of the whole text, its counts are those of the training part. Documents follow each other with
+    nothing between them.
+
+    Args:
+        sources: the files.
+        config: how they are read and, if they come as one text, split.
+        progress: called as `progress(done, total, phase)` in bytes, phase "counting" or "encoding".
+        cache: the directory to keep stores in, in place of `cache_directory()`.
+
+    Raises:
+        DataError: a source cannot be read, is not UTF-8, or changes meanwhile; a text without a character in it, or
+            with fewer than two tokens to train on.
+        StorageError: the store cannot be written.
+    """
+    root = (cache or cache_directory()) / "tokens"
+    directory = root / _key(sources.parts, config)
+    with contextlib.suppress(DataError):
+        return TokenStore.open(directory)
+    with storage_errors(f"preparing {directory}"):
+        root.mkdir(parents=True, exist_ok=True)
+        # What cannot be opened is damaged, or was left by a process that was killed while it wrote.
+        shutil.rmtree(directory, ignore_errors=True)
+        _remove_abandoned(root)
+        temporary = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=root))
+        try:
+            _write(temporary, sources, config, progress or _silent)
+            temporary.chmod(0o755)
+            try:
+                temporary.rename(directory)
+            except OSError:
+                # Another process that prepared the same text was first; its store is the same.
+                if not directory.exists():
+                    raise
+            sync(root)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return TokenStore.open(directory)
+
+
+def _write(directory: Path, sources: SplitSources, config: TextConfig, progress: Progress) -> None:
+    """Write the files of a store into an empty directory."""
+    began = time.perf_counter()
+    parts = sources.parts
+    vocabulary, digests = _count(parts, config, progress)
+    kind, total = _type_for(vocabulary), int(vocabulary.counts.sum())
+    with (directory / "tokens.bin").open("w+b") as file:
+        lengths = _encode(file, parts, vocabulary, config, progress)
+        _check_unchanged([source for _, source in parts], sum(lengths) == total)
+        splits = _splits(parts, lengths, config)
+        counts = {part: _count_range(file, kind, *splits[part], vocabulary.size) for part in ("valid", "test")}
+        file.flush()
+        os.fsync(file.fileno())
+    counts["train"] = vocabulary.counts - counts["valid"] - counts["test"]
+    documents = np.cumsum([0, *lengths[:-1]], dtype="<i8")
+    write_atomically(directory / "documents.bin", documents.tobytes())
+    write_json(directory / "vocabulary.json", vocabulary.with_counts(counts["train"]).to_json())
+    meta = {
+        "format": _FORMAT,
+        "dtype": kind.str,
+        "tokens": total,
+        "splits": splits,
+        "characters": {part: int(counts[part] @ vocabulary.symbol_characters) for part in PARTS},
+        "documents": len(documents),
+        "options": _options(parts, config),
+        "sources": [
+            {
+                "path": str(source.path),
+                "part": part,
+                "bytes": source.size,
+                "mtime_ns": source.mtime_ns,
+                "sha256": digest,
+            }
+            for (part, source), digest in zip(parts, digests, strict=True)
+        ],
+        "seconds": round(time.perf_counter() - began, 3),
+    }
+    # In ASCII: the name of a file need not be UTF-8.
+    write_atomically(directory / "meta.json", json.dumps(meta, indent=1).encode("ascii"))
+
+
+def _count(parts: _Parts, config: TextConfig, progress: Progress) -> tuple[Vocabulary, list[str]]:
+    """The first reading: the vocabulary of all the text, and the SHA-256 of each source."""
+    digests: list[str] = []
+
+    def texts() -> Iterator[str]:
+        for source, chunks in _read(parts, "counting", progress):
+            digest = hashlib.sha256()
+            yield from decode(_hashed(chunks, digest), source, config.errors)
+            digests.append(digest.hexdigest())
+
+    return UNITS[config.unit].count(texts(), config.min_count), digests
+
+
+def _encode(
+    file: IO[bytes], parts: _Parts, vocabulary: Vocabulary, config: TextConfig, progress: Progress
+) -> list[int]:
+    """The second reading: write the tokens, and return how many each source has."""
+    kind, lengths = _type_for(vocabulary), []
+    for source, chunks in _read(parts, "encoding", progress):
+        length = 0
+        for text in decode(chunks, source, config.errors):
+            try:
+                ids = vocabulary.encode(text)
+            except PromptError:
+                raise _changed(source) from None
+            file.write(ids.astype(kind).data)
+            length += ids.size
+        lengths.append(length)
+    return lengths
+
+
+def _read(parts: _Parts, phase: str, progress: Progress) -> Iterator[tuple[Source, Iterator[bytes]]]:
+    """Every source with its bytes in pieces, progress being told after each piece."""
+    done, total = 0, sum(source.size for _, source in parts)
+
+    def follow(source: Source) -> Iterator[bytes]:
+        nonlocal done
+        for chunk in read_bytes(source):
+            yield chunk
+            done += len(chunk)
+            progress(done, total, phase)
+
+    for _, source in parts:
+        yield source, follow(source)
+
+
+def _hashed(chunks: Iterator[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
+    for chunk in chunks:
+        digest.update(chunk)
+        yield chunk
+
+
+def _splits(parts: _Parts, lengths: list[int], config: TextConfig) -> dict[str, tuple[int, int]]:
+    """The half-open token range of each part.
+
+    Raises:
+        DataError: fewer than two tokens to train on, of which one could not be predicted from the other.
+    """
+    total = sum(lengths)
+    if parts[0][0] == "text":
+        splits = config.ranges(total)
+    else:
+        splits, start = {}, 0
+        for part in PARTS:
+            end = start + sum(n for (name, _), n in zip(parts, lengths, strict=True) if name == part)
+            splits[part], start = (start, end), end
+    length = splits["train"][1]
+    if length < 2:
+        raise DataError(
+            "the training part is too short",
+            expected="at least 2 tokens",
+            got=f"{length} of the {total} tokens of {parts[0][1].name}",
+            fix="give more text, or a larger first part of --split",
+        )
+    return splits
+
+
+def _count_range(file: IO[bytes], kind: np.dtype[Any], start: int, end: int, size: int) -> IntArray:
+    """(V,) how often each symbol stands in a range of the tokens, read back in pieces."""
+    counts = np.zeros(size, np.int64)
+    file.seek(start * kind.itemsize)
+    for at in range(start, end, CHUNK):
+        counts += np.bincount(np.fromfile(file, kind, min(CHUNK, end - at)), minlength=size)
+    return counts
+
+
+def _check_unchanged(sources: Sequence[Source], same_length: bool) -> None:
+    """Raise a `DataError` if a source is no longer what it was when it was found."""
+    for source in sources:
+        try:
+            status = source.path.stat()
+        except OSError:
+            raise _changed(source) from None
+        if (status.st_size, status.st_mtime_ns) != (source.size, source.mtime_ns):
+            raise _changed(source)
+    if not same_length:
+        raise _changed(sources[0])
+
+
+def _changed(source: Source) -> DataError:
+    return DataError(
+        "the text changed while it was being read",
+        where=source.name,
+        fix="wait until nothing writes to it, and try again",
+    )
+
+
+def _damaged(path: Path, expected: str, got: str) -> DataError:
+    return DataError(
+        "the token store is damaged",
+        where=str(path),
+        expected=expected,
+        got=got,
+        fix="remove its directory; it is made again from the text",
+    )
+
+
+def _type_for(vocabulary: Vocabulary) -> np.dtype[Any]:
+    """The smallest type that holds every id."""
+    return np.min_scalar_type(vocabulary.size - 1).newbyteorder("<")
+
+
+def _key(parts: _Parts, config: TextConfig) -> str:
+    """What a store is called: everything that its content follows from, hashed."""
+    files = [(part, str(source.path), source.size, source.mtime_ns) for part, source in parts]
+    return hashlib.sha256(json.dumps([_FORMAT, _options(parts, config), files]).encode()).hexdigest()[:32]
+
+
+def _options(parts: _Parts, config: TextConfig) -> dict[str, Any]:
+    """The options that shape a store; a split in percent only where the parts are not given."""
+    split = config.split if parts[0][0] == "text" else None
+    return {"unit": config.unit, "min_count": config.min_count, "errors": config.errors, "split": split}
+
+
+def _remove_abandoned(root: Path) -> None:
+    """Remove what processes that were killed left unfinished, unless it is so young that one may be at it."""
+    for path in root.glob(f"{_UNFINISHED}*"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > _ABANDONED:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _silent(done: int, total: int, phase: str) -> None:
+    """Report no progress."""

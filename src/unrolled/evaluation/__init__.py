@@ -1,0 +1,8 @@
+"""Evaluation: protocols, and scoring a text symbol by symbol."""
+
+from __future__ import annotations
+
+from unrolled.evaluation.protocols import PROTOCOLS, Evaluation, evaluate
+from unrolled.evaluation.scoring import FIRST_SYMBOL, Scored, Surprisal, score, surprisals
+
+__all__ = ["FIRST_SYMBOL", "PROTOCOLS", "Evaluation", "Scored", "Surprisal", "evaluate", "score", "surprisals"]

@@ -1,0 +1,115 @@
+"""Protocols: how much of the text before a symbol the model may use when it is asked for that symbol."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from unrolled.data.configuration import Documents
+from unrolled.data.store import Tokens
+from unrolled.data.streams import Batch, sequential, windows
+from unrolled.data.vocabulary import Vocabulary
+from unrolled.errors import ConfigurationError, DataError, nearest
+from unrolled.tasks.language_model import LanguageModel, read, streams_for
+
+__all__ = ["PROTOCOLS", "Evaluation", "Protocol", "evaluate"]
+
+Protocol = Literal["carried", "windows"]
+PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+_CHUNK = 256
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How likely a text is to a model.
+
+    Attributes:
+        protocol: "carried": every symbol is predicted from all before it, in parallel streams that each begin empty;
+            "windows": from those before it in its window, each window beginning empty.
+        tokens: symbols predicted; the first of the text (and of each document that begins empty) is not.
+        characters: characters of text that these stand for.
+        nats: the sum of -ln p over the symbols.
+        detail: number of streams, or length of a window in symbols.
+    """
+
+    protocol: Protocol
+    tokens: int
+    characters: int
+    nats: float
+    detail: int
+
+    @property
+    def nats_per_token(self) -> float:
+        """Mean surprisal of a symbol, in nats."""
+        return self.nats / self.tokens
+
+    @property
+    def bits_per_character(self) -> float:
+        """Bits a character of text costs: comparable between models that cut text differently."""
+        return self.nats / math.log(2) / self.characters
+
+    @property
+    def perplexity(self) -> float:
+        """exp(nats_per_token): the number of symbols that would be as hard to guess if all were equally likely."""
+        return math.exp(self.nats_per_token)
+
+
+def evaluate(
+    model: LanguageModel,
+    vocabulary: Vocabulary,
+    tokens: Tokens,
+    protocol: Protocol = "carried",
+    *,
+    window: int = 128,
+    documents: Documents = "carry",
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """The loss of a text.
+
+    Args:
+        model: the model.
+        vocabulary: its symbols.
+        tokens: the text.
+        protocol: what the model may use; see `Evaluation`.
+        window: symbols of a window.
+        documents: what happens to the state between documents.
+        progress: called with the symbols read so far and their number.
+
+    Raises:
+        DataError: the text has no symbol to predict.
+        ConfigurationError: there is no such protocol.
+    """
+    if protocol not in PROTOCOLS:
+        raise ConfigurationError(f"unknown protocol {protocol!r}", fix=nearest(protocol, PROTOCOLS))
+    if window < 1:
+        raise ConfigurationError("a window is too short", expected="at least 1 symbol", got=str(window))
+    if len(tokens) < 2:
+        raise DataError("there is nothing to predict", expected="at least 2 symbols", got=f"{len(tokens)}")
+    streams = streams_for(len(tokens))
+    if protocol == "carried":
+        batches = sequential(tokens, streams, _CHUNK, documents)
+    else:
+        batches = windows(tokens, window, max(1, 16 * _CHUNK // window), documents)
+    counted = _Counted(vocabulary, progress, len(tokens) - 1)
+    nats, targets = read(model, counted.through(batches))
+    detail = streams if protocol == "carried" else window
+    return Evaluation(protocol, targets, counted.characters, nats, detail)
+
+
+class _Counted:
+    """Counts the characters that targets stand for as batches pass by."""
+
+    def __init__(self, vocabulary: Vocabulary, progress: Callable[[int, int], None] | None, total: int) -> None:
+        self._vocabulary, self._progress, self._total = vocabulary, progress, total
+        self.characters = self._done = 0
+
+    def through(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            yield batch
+            counting = batch.y if batch.weights is None else batch.y[batch.weights > 0]
+            self.characters += self._vocabulary.characters(counting.flatten().numpy())
+            self._done += counting.numel()
+            if self._progress is not None:
+                self._progress(self._done, self._total)

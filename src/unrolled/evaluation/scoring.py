@@ -1,0 +1,137 @@
+"""Scoring: how surprised a model is by each symbol of a text.
+
+p(x_1 ... x_T) is the product of p(x_t | x_1 ... x_{t-1}) over all t, the first included. A recurrent network that starts
+from an empty state has read nothing when x_1 comes, so p(x_1) is the frequency of x_1 in the training text (with one
+added to every count): the same distribution that `generate` draws a first symbol from.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from unrolled.data.vocabulary import Ids, Vocabulary
+from unrolled.errors import PromptError
+from unrolled.layers import StackState
+from unrolled.tasks.language_model import LanguageModel
+
+__all__ = ["FIRST_SYMBOL", "Scored", "Surprisal", "score", "surprisals"]
+
+FIRST_SYMBOL = "charged with its frequency in the training text"
+_CHUNK = 256
+
+
+@dataclass(frozen=True)
+class Surprisal:
+    """One symbol of a text.
+
+    Attributes:
+        token: its id.
+        nats: -ln p of it, given all before it.
+        alternatives: the likeliest symbols in its place, ids with their probabilities, likeliest first.
+    """
+
+    token: int
+    nats: float
+    alternatives: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A whole text.
+
+    Attributes:
+        tokens: its symbols, the first included.
+        characters: its characters.
+        nats: -ln p(x_1 ... x_T).
+    """
+
+    tokens: int
+    characters: int
+    nats: float
+
+    @property
+    def log_likelihood(self) -> float:
+        """ln p(x_1 ... x_T), in nats."""
+        return -self.nats
+
+    @property
+    def nats_per_token(self) -> float:
+        """Mean surprisal of a symbol."""
+        return self.nats / self.tokens
+
+    @property
+    def bits_per_character(self) -> float:
+        """Bits a character."""
+        return self.nats / math.log(2) / self.characters
+
+    @property
+    def perplexity(self) -> float:
+        """exp(nats_per_token)."""
+        return math.exp(self.nats_per_token)
+
+
+@torch.no_grad()
+def surprisals(
+    model: LanguageModel,
+    vocabulary: Vocabulary,
+    ids: Ids,
+    *,
+    alternatives: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[Surprisal]:
+    """The surprisal of every symbol of a text (T,), one after the other; the text is read in pieces.
+
+    Args:
+        model: the model.
+        vocabulary: its symbols.
+        ids: the text.
+        alternatives: how many of the likeliest symbols to give at each place.
+        progress: called with the symbols read so far and their number.
+
+    Raises:
+        PromptError: the text is empty.
+    """
+    tokens = np.asarray(ids, dtype=np.int64)
+    if len(tokens) == 0:
+        raise PromptError("there is no text to score", expected="at least one character the model knows")
+    model.eval()
+    first = torch.from_numpy(np.log(vocabulary.unigram())).unsqueeze(0)
+    yield from _given(first, tokens[:1], alternatives)
+    state: StackState | None = None
+    device = model.output.weight.device
+    for start in range(0, len(tokens) - 1, _CHUNK):
+        following = tokens[start + 1 : start + 1 + _CHUNK]
+        x = torch.from_numpy(tokens[start : start + len(following)]).unsqueeze(0).to(device)
+        logits, state = model(x, state)
+        yield from _given(torch.log_softmax(logits[0].double(), -1).cpu(), following, alternatives)
+        if progress is not None:
+            progress(start + len(following) + 1, len(tokens))
+
+
+def score(
+    model: LanguageModel,
+    vocabulary: Vocabulary,
+    ids: Ids,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Scored:
+    """How likely a text is, all its symbols counted; see `surprisals`."""
+    nats, count = 0.0, 0
+    for each in surprisals(model, vocabulary, ids, progress=progress):
+        nats, count = nats + each.nats, count + 1
+    return Scored(count, vocabulary.characters(ids), nats)
+
+
+def _given(log_p: torch.Tensor, tokens: npt.NDArray[np.int64], alternatives: int) -> Iterator[Surprisal]:
+    """Surprisals from log-probabilities (T, V) of every symbol at every place."""
+    nats = -log_p.gather(1, torch.from_numpy(tokens).unsqueeze(1)).squeeze(1)
+    best = log_p.topk(min(alternatives, log_p.shape[1]), -1)
+    rows = zip(tokens.tolist(), nats.tolist(), best.indices.tolist(), best.values.exp().tolist(), strict=True)
+    for token, surprise, others, weights in rows:
+        yield Surprisal(token, surprise, tuple(zip(others, weights, strict=True)))

@@ -1,0 +1,58 @@
+"""Tasks: one file each, with what its data looks like, its model, its loss and its metrics.
+
+A task that is trained by gradient offers what `Trained` says; `training` knows nothing else of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Trained"]
+
+
+class Trained(Protocol):
+    """The contract of a task that is trained by gradient.
+
+    A position says where in its data training stands: JSON values, from which the next batch follows alone. A state is
+    what the model carries from one batch to the next: named tensors, empty before the first.
+    """
+
+    model: torch.nn.Module
+
+    def start(self) -> dict[str, Any]:
+        """The position before the first batch."""
+
+    def batches_per_epoch(self) -> int:
+        """How many batches one pass over the training data has."""
+
+    def uniform_loss(self) -> float:
+        """The loss of one who guesses all outcomes equally likely, in nats a target: where training starts from."""
+
+    def loss(self, position: dict[str, Any], state: dict[str, torch.Tensor]) -> Loss:
+        """The loss of the batch at a position, from the state that the batch before left."""
+
+    def validate(self) -> float | None:
+        """Mean loss on the validation part, in nats a target; `None` if there is none. Leaves the model as it was."""
+
+
+class Loss(Protocol):
+    """What a batch gives.
+
+    Attributes:
+        total: the loss, summed over targets; a scalar in the graph.
+        targets: over how many.
+        sequences: in how many sequences these are.
+        state: what is carried to the next batch, cut off from the graph.
+        next: the position after this batch.
+        epoch: passes over the data after this batch, with its fraction.
+    """
+
+    total: torch.Tensor
+    targets: int
+    sequences: int
+    state: dict[str, torch.Tensor]
+    next: dict[str, Any]
+    epoch: float

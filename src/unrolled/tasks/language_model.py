@@ -1,0 +1,282 @@
+"""The language model: p(x_t | x_1 ... x_{t-1}) for every symbol x_t of a text.
+
+Axes: B batch, T time, E embedding, H hidden, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from unrolled.cells import Equations
+from unrolled.data.configuration import Documents
+from unrolled.data.store import Tokens
+from unrolled.data.streams import Batch, StreamPosition, Streams, sequential
+from unrolled.errors import ConfigurationError
+from unrolled.kernels import Kernel
+from unrolled.layers import Dropout, Recurrent, StackState, StackStepping, detach, initialise
+from unrolled.tasks.configuration import LanguageModelConfig
+
+__all__ = ["LanguageModel", "LanguageModelStepping", "LanguageModelTask", "OneHot", "TextLoss", "read", "streams_for"]
+
+_VALIDATION_STREAMS = 16
+_VALIDATION_LENGTH = 256
+
+
+class OneHot(torch.nn.Module):
+    """Symbols as they are: ids (...) to (..., V), zeros with a one."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.one_hot(ids, self.size)
+
+
+class LanguageModel(torch.nn.Module):
+    """Embedding, recurrent layers, output layer.
+
+    Args:
+        vocabulary_size: V.
+        equations: the cell.
+        config: the network; sizes that are None are 128 units, an embedding as wide as the hidden layers, no dropout.
+        kernel: how cells run over time; chosen by `kernels.dispatch` if not given.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        equations: Equations,
+        config: LanguageModelConfig | None = None,
+        *,
+        kernel: Kernel | None = None,
+    ) -> None:
+        super().__init__()
+        config = config or LanguageModelConfig()
+        hidden = config.hidden_size or 128
+        embedding = hidden if config.embedding_size is None else config.embedding_size
+        self.vocabulary_size = vocabulary_size
+        self.embedding: torch.nn.Module = OneHot(vocabulary_size)
+        if embedding:
+            self.embedding = torch.nn.Embedding(vocabulary_size, embedding)
+        self.recurrent = Recurrent(
+            equations,
+            embedding or vocabulary_size,
+            hidden,
+            config.layers,
+            dropout=config.dropout or 0.0,
+            variational=config.variational,
+            residual=config.residual,
+            kernel=kernel,
+        )
+        self.output = torch.nn.Linear(hidden, vocabulary_size)
+        self.dropout = Dropout(config.dropout or 0.0, config.variational)
+        self.variational = config.variational
+        self.reset_parameters(config.initial_std)
+
+    def reset_parameters(self, std: float | None = None) -> None:
+        """Start again: recurrent layers as the cell says, the output layer from small weights and no bias.
+
+        With `std`, every matrix comes from a normal distribution of that standard deviation, every vector is zero.
+        """
+        if isinstance(self.embedding, torch.nn.Embedding):
+            # A symbol's vector has a length of about 1 whatever its width: the scale of a one-hot input.
+            torch.nn.init.normal_(self.embedding.weight, std=self.embedding.embedding_dim**-0.5)
+        for layer in self.recurrent.layers:
+            layer.reset_parameters()
+        initialise(self.output.weight, "glorot")
+        initialise(self.output.bias, "zeros")
+        if std is not None:
+            for parameter in self.parameters():
+                torch.nn.init.normal_(parameter, std=std) if parameter.dim() > 1 else torch.nn.init.zeros_(parameter)
+
+    @property
+    def size(self) -> int:
+        """The number of parameters."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def initial_state(self, batch: int) -> StackState:
+        """The empty state: zeros, for every layer and state of the cell (B, H)."""
+        return self.recurrent.initial_state(batch)
+
+    def forward(
+        self, ids: torch.Tensor, state: StackState | None = None, resets: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, StackState]:
+        """Logits of the next symbol after each.
+
+        Args:
+            ids: (B, T) symbols.
+            state: what the symbols before left; empty if not given.
+            resets: (B, T), true where the state is emptied before the symbol is read.
+
+        Returns:
+            logits (B, T, V), and the state after the last symbol.
+        """
+        x = self.embedding(ids).to(self.output.weight.dtype)
+        if self.variational:
+            x = self.dropout(x)
+        y, state = self.recurrent(x, state, resets)
+        return self.output(self.dropout(y)), state
+
+    def losses(self, batch: Batch, state: StackState | None) -> tuple[torch.Tensor, StackState]:
+        """Nats of every target of a batch (B, T), 0 where it does not count; and the state after it."""
+        device = self.output.weight.device
+        x, y = batch.x.to(device), batch.y.to(device)
+        resets = None if batch.resets is None else batch.resets.to(device)
+        logits, state = self(x, state, resets)
+        if logits.dtype != torch.float64:
+            logits = logits.float()
+        nats = torch.nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view_as(y)
+        return nats if batch.weights is None else nats * batch.weights.to(nats), state
+
+    def stepping(self) -> LanguageModelStepping:
+        """The model with its weights packed, for one symbol after the other without gradients."""
+        return LanguageModelStepping(self)
+
+
+class LanguageModelStepping:
+    """One symbol at a time. Later changes to the model are not seen."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        self._model = model
+        self._recurrent: StackStepping = model.recurrent.stepping()
+
+    def initial_state(self, batch: int) -> StackState:
+        """The empty state."""
+        return self._model.initial_state(batch)
+
+    @torch.no_grad()
+    def step(self, ids: torch.Tensor, state: StackState) -> tuple[torch.Tensor, StackState]:
+        """The symbols (B,) and the state before to the logits (B, V) of the next and the state after."""
+        x = self._model.embedding(ids).to(self._model.output.weight.dtype)
+        y, state = self._recurrent.step(x, state)
+        return self._model.output(y), state
+
+
+@torch.no_grad()
+def read(model: LanguageModel, batches: Iterable[Batch]) -> tuple[float, int]:
+    """The loss over batches that follow each other, without dropout and in the precision of the weights.
+
+    Returns:
+        total nats, and over how many targets.
+    """
+    before = model.training
+    model.eval()
+    state: StackState | None = None
+    total, targets = 0.0, 0
+    try:
+        for batch in batches:
+            nats, state = model.losses(batch, None if batch.fresh else state)
+            total += float(nats.double().sum())
+            targets += batch.targets
+    finally:
+        model.train(before)
+    return total, targets
+
+
+@dataclass(frozen=True)
+class TextLoss:
+    """What a batch of text gives; see `tasks.Loss`."""
+
+    total: torch.Tensor
+    targets: int
+    sequences: int
+    state: dict[str, torch.Tensor]
+    next: dict[str, Any]
+    epoch: float
+
+
+class LanguageModelTask:
+    """A language model and its text; see `tasks.Trained`.
+
+    Args:
+        model: the model.
+        train: the tokens to train on.
+        valid: the tokens to validate on; may be empty.
+        batch: B streams.
+        length: T steps of truncated backpropagation through time.
+        seed: where each pass over the text begins.
+        documents: what happens to the state between documents.
+        valid_limit: validate on at most so many tokens, the first ones.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        train: Tokens,
+        valid: Tokens,
+        *,
+        batch: int,
+        length: int,
+        seed: int,
+        documents: Documents = "carry",
+        shift: bool = True,
+        valid_limit: int | None = None,
+    ) -> None:
+        self.model = model
+        self._streams = Streams(train, batch, length, seed=seed, shift=shift, documents=documents)
+        self._documents: Documents = documents
+        keep = len(valid) if valid_limit is None else min(len(valid), valid_limit)
+        starts = valid.document_starts
+        self._valid = Tokens(valid.ids[:keep], starts[starts < keep])
+
+    def start(self) -> dict[str, Any]:
+        """The first chunk of the first pass."""
+        return asdict(StreamPosition())
+
+    def batches_per_epoch(self) -> int:
+        """Chunks of a pass; one more or less as its offset falls."""
+        return self._streams.chunks_per_epoch(0)
+
+    def uniform_loss(self) -> float:
+        """ln V."""
+        return math.log(self.model.vocabulary_size)
+
+    def loss(self, position: dict[str, Any], state: dict[str, torch.Tensor]) -> TextLoss:
+        """The loss of one chunk, and the state for the next."""
+        batch = self._streams.batch(StreamPosition(**position))
+        nats, after = self.model.losses(batch, None if batch.fresh else self._unflatten(state))
+        epoch = batch.next.epoch + batch.next.chunk / self._streams.chunks_per_epoch(batch.next.epoch)
+        return TextLoss(
+            total=nats.sum(),
+            targets=batch.targets,
+            sequences=len(batch.x),
+            state=self._flatten(detach(after)),
+            next=asdict(batch.next),
+            epoch=epoch,
+        )
+
+    def validate(self) -> float | None:
+        """Nats a symbol of the validation text, state carried over parallel streams."""
+        if len(self._valid) < 2:
+            return None
+        batch = streams_for(len(self._valid))
+        total, targets = read(self.model, sequential(self._valid, batch, _VALIDATION_LENGTH, self._documents))
+        return total / targets if targets else None
+
+    def _unflatten(self, state: dict[str, torch.Tensor]) -> StackState:
+        names = self.model.recurrent.equations.states
+        try:
+            layers = range(len(self.model.recurrent.layers))
+            return tuple(tuple(state[f"layers.{index}.{name}"] for name in names) for index in layers)
+        except KeyError as error:
+            raise ConfigurationError(f"the carried state has no {error}, which this network needs") from None
+
+    def _flatten(self, state: StackState) -> dict[str, torch.Tensor]:
+        names = self.model.recurrent.equations.states
+        return {
+            f"layers.{index}.{name}": part
+            for index, layer in enumerate(state)
+            for name, part in zip(names, layer, strict=True)
+        }
+
+
+def streams_for(tokens: int) -> int:
+    """How many parallel streams a text is read in: up to 16, each of at least 8 stretches of 256 symbols, so that the
+    empty state that each begins with weighs little."""
+    return max(1, min(_VALIDATION_STREAMS, tokens // (8 * _VALIDATION_LENGTH)))

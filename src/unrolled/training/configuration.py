@@ -1,0 +1,120 @@
+"""Options of training; without torch, so that the command line answers at once."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from unrolled.errors import ConfigurationError, nearest
+
+__all__ = ["TrainingConfig"]
+
+Optimizer = Literal["adamw", "adagrad", "adagrad-inside", "sgd"]
+Precision = Literal["auto", "float32", "bfloat16", "float64"]
+Schedule = Literal["cosine", "constant"]
+Reduction = Literal["mean", "sum"]
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a model is trained. What is None is chosen from the text and the budget, and printed.
+
+    Attributes:
+        minutes: budget, in minutes of training (validating and sampling are outside); 10 where no budget is given.
+        epochs: budget, in passes over the training text.
+        steps: budget, in updates of the weights.
+        batch: parallel streams of text.
+        length: time steps through which is backpropagated.
+        optimizer: adamw, adagrad, adagrad-inside (its epsilon inside the root) or sgd (with momentum).
+        learning_rate: the highest of the schedule.
+        schedule: cosine (warm-up, then down to final_rate along a cosine over the budget) or constant.
+        warmup: share of the budget over which the rate rises.
+        final_rate: the rate at the end, as a share of the highest.
+        momentum: of sgd.
+        beta1: decay of adamw's mean of gradients.
+        beta2: decay of adamw's mean of their squares.
+        epsilon: added to the root (adagrad-inside: in it) of what the optimizer divides by.
+        weight_decay: share of the rate by which matrices shrink each step; biases and embeddings do not.
+        clip_norm: gradients longer than this, all parameters together, are shortened to it; 0 is off.
+        clip_value: entries of gradients beyond plus or minus this are set to it; 0 is off.
+        accumulate: batches whose gradients are added before an update.
+        reduction: mean (over all targets) or sum (over time, mean over streams) of the losses of a batch.
+        smoothing: of the loss that is shown: each step keeps this share of it.
+        shift: begin each pass over the text at another offset, so that sequences are cut elsewhere.
+        patience: stop after so many validations without a better one; 0 is off.
+        validations: how often is validated over the budget, the end included.
+        valid_limit: tokens validated on during training, the first ones; at the end it is all of them.
+        checkpoint_every: save after so many steps, besides at every validation; 0 is off.
+        keep: checkpoints kept besides the last and the best.
+        precision: auto (bfloat16 products where that was measured to be faster), float32, bfloat16 or float64.
+        seed: of everything random.
+        threads: processor threads; as many as there are cores if None.
+        device: cpu, cuda, mps, or auto for the best there is.
+    """
+
+    minutes: float | None = None
+    epochs: float | None = None
+    steps: int | None = None
+    batch: int | None = None
+    length: int = 128
+    optimizer: Optimizer = "adamw"
+    learning_rate: float | None = None
+    schedule: Schedule = "cosine"
+    warmup: float = 0.05
+    final_rate: float = 0.02
+    momentum: float = 0.9
+    beta1: float = 0.9
+    beta2: float = 0.99
+    epsilon: float = 1e-8
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    clip_value: float = 0.0
+    accumulate: int = 1
+    reduction: Reduction = "mean"
+    smoothing: float = 0.99
+    shift: bool = True
+    patience: int = 0
+    validations: int = 10
+    valid_limit: int = 500_000
+    checkpoint_every: int = 0
+    keep: int = 2
+    precision: Precision = "auto"
+    seed: int = 0
+    threads: int | None = None
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("minutes", "epochs", "steps") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ConfigurationError(f"the budget is given twice: {' and '.join(given)}", fix="keep one of them")
+        for name in given:
+            self._check(name, "above 0", getattr(self, name) > 0)
+        for name, choices in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in get_args(choices):
+                raise ConfigurationError(f"{name} has no such choice: {value!r}", fix=nearest(value, get_args(choices)))
+        if self.learning_rate is not None:
+            self._check("learning_rate", "above 0", self.learning_rate > 0)
+        for name in ("batch", "length", "accumulate", "validations", "threads", "valid_limit"):
+            value = getattr(self, name)
+            if value is not None:
+                self._check(name, "at least 1", value >= 1)
+        for name in ("final_rate", "epsilon", "weight_decay", "clip_norm", "clip_value", "patience", "checkpoint_every"):
+            self._check(name, "at least 0", getattr(self, name) >= 0)
+        self._check("keep", "at least 1", self.keep >= 1)
+        for name in ("warmup", "momentum", "beta1", "beta2", "smoothing"):
+            self._check(name, "at least 0 and below 1", 0 <= getattr(self, name) < 1)
+
+    def _check(self, name: str, expected: str, holds: bool) -> None:
+        value: Any = getattr(self, name)
+        if not holds or not math.isfinite(value):
+            raise ConfigurationError(f"{name} is out of range", expected=f"a finite number {expected}", got=str(value))
+
+
+_CHOICES: dict[str, Any] = {
+    "optimizer": Optimizer,
+    "schedule": Schedule,
+    "reduction": Reduction,
+    "precision": Precision,
+}

@@ -1,0 +1,250 @@
+"""The loop: batches in, updates out, events on the way; saved so that it goes on as if it had never stopped."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from unrolled.errors import DivergenceError, Interrupted
+from unrolled.runs.checkpoints import Checkpoint, rewind, save
+from unrolled.runs.directory import Run
+from unrolled.runs.logs import Logs
+from unrolled.runs.models import load_weights
+from unrolled.tasks import Trained
+from unrolled.training.budget import Budget, Clock, Crossings, rate_at
+from unrolled.training.configuration import TrainingConfig
+from unrolled.training.events import Event, SampleDue, Saved, Stepped, Validated
+from unrolled.training.optimizers import build_optimizer, clip_norm, clip_value
+
+__all__ = ["Trainer", "autocast", "seeded"]
+
+_LINES = 500  # of metrics over a budget
+_SAVE_MINUTES = 5.0  # at most so much training is lost when the machine stops
+_SAMPLES = [2.0**-power for power in range(8)]  # shares of the budget: text is shown at growing intervals
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Products in bfloat16 where the precision says so; weights and states stay as they are."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+@contextmanager
+def seeded(device: torch.device, seed: int) -> Iterator[None]:
+    """PyTorch's generators seeded inside, and as they were outside."""
+    devices = [] if device.type == "cpu" else [device]
+    with torch.random.fork_rng(devices, device_type=device.type if devices else "cuda"):
+        torch.default_generator.manual_seed(seed)
+        if devices:
+            torch.manual_seed(seed)
+        yield
+
+
+class Trainer:
+    """Trains a task within a budget, into a run.
+
+    All that decides an update is in the checkpoint or follows from the seed and the step, so that with a budget in
+    steps a run that was interrupted ends with the bits of one that was not.
+
+    Args:
+        task: what is trained.
+        config: how; `learning_rate` and `precision` must be chosen by now.
+        run: where checkpoints and logs go.
+        sample_every: steps between samples; at growing intervals if not given, never if 0.
+    """
+
+    def __init__(self, task: Trained, config: TrainingConfig, run: Run, *, sample_every: int | None = None) -> None:
+        if config.learning_rate is None or config.precision == "auto":
+            raise ValueError("the learning rate and the precision are chosen before training")
+        self.task, self.config, self.run, self.model = task, config, run, task.model
+        self.budget = Budget.of(config, task.batches_per_epoch())
+        self.sample_every = sample_every
+        self._learning_rate = config.learning_rate
+        self._parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self._device = self._parameters[0].device
+        self._optimizer = build_optimizer(self.model, config, config.learning_rate)
+        self.step, self.epoch, self.minutes = 0, 0.0, 0.0
+        self.smoothed = task.uniform_loss()
+        self.best: float | None = None
+        self._position = task.start()
+        self._carried: dict[str, torch.Tensor] = {}
+        self._without_better = 0
+        self._stop = False
+
+    def restore(self, checkpoint: Checkpoint) -> list[str]:
+        """Go on from a checkpoint: weights, optimiser, carried state, position, logs.
+
+        Returns:
+            one sentence for each log that has lost its tail.
+
+        Raises:
+            RunError: the checkpoint is of another network.
+        """
+        load_weights(self.model, checkpoint.model, f"checkpoint {checkpoint.step} of {self.run.path}")
+        state = checkpoint.state
+        self.step, self.epoch, self.minutes = checkpoint.step, state["epoch"], state["minutes"]
+        self.smoothed, self.best, self._without_better = state["smoothed"], state["best"], state["without_better"]
+        self._position = state["position"]
+        memories: dict[int, dict[str, Any]] = {}
+        for name, tensor in checkpoint.training.items():
+            owner, key = name.split("/", 1)
+            if owner == "carried":
+                self._carried[key] = tensor.to(self._device)
+            else:
+                memories.setdefault(int(owner), {})[key] = tensor
+        groups = self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": memories, "param_groups": groups})
+        return rewind(self.run, checkpoint)
+
+    def interrupt(self) -> None:
+        """Stop after the step that is under way: save, and raise `Interrupted` from `train`."""
+        self._stop = True
+
+    def train(self) -> Iterator[Event]:
+        """Train until the budget is spent, or patience is.
+
+        Raises:
+            DivergenceError: a loss or gradient is not finite; the last good checkpoint stays.
+            Interrupted: `interrupt` was called; all is saved.
+        """
+        with Logs(self.run) as logs:
+            yield from self._train(logs)
+
+    def _train(self, logs: Logs) -> Iterator[Event]:
+        config, clock = self.config, Clock(self.minutes)
+        progress = self.budget.progress(self.step, self.minutes)
+        validations = Crossings([(k + 1) / config.validations for k in range(config.validations)], progress)
+        lines = Crossings([(k + 1) / _LINES for k in range(_LINES)], progress)
+        samples = Crossings(_SAMPLES, progress)
+        speed = _Speed(self.budget, self.step, clock.minutes)
+        with clock.paused():
+            if self.step == 0:
+                # From here on there is something to go on from, whenever the machine stops.
+                yield self._save(best=False)
+                if self.sample_every != 0:
+                    yield SampleDue(0)
+        saved_at = clock.minutes
+        self.model.train()
+        while progress < 1:
+            loss, norm, rate, targets = self._update(progress)
+            self.minutes = clock.minutes
+            progress = self.budget.progress(self.step, self.minutes)
+            with clock.paused():
+                per_second, left = speed.after(self.step, targets, self.minutes)
+                stepped = Stepped(self.step, self.epoch, progress, loss, self.smoothed, norm, rate, per_second, left)
+                if lines.crossed(progress) or self.step == 1:
+                    logs.metrics({**asdict(stepped), "minutes": self.minutes})
+                yield stepped
+                if samples.crossed(progress) if self.sample_every is None else self._every(self.sample_every):
+                    yield SampleDue(self.step)
+                due = validations.crossed(progress)
+                validated = self._validate(logs) if due else None
+                if validated is not None:
+                    yield validated
+                if due or self._stop or self._every(config.checkpoint_every) or self.minutes - saved_at > _SAVE_MINUTES:
+                    yield self._save(best=validated is not None and validated.best)
+                    saved_at = self.minutes
+                if self._stop and progress < 1:
+                    raise Interrupted(
+                        f"stopped after step {self.step}; everything is saved in {self.run.path}",
+                        fix=f"go on with: unrolled resume {self.run.path}",
+                    )
+                if config.patience and self._without_better >= config.patience:
+                    return
+
+    def _every(self, steps: int) -> bool:
+        return steps > 0 and self.step % steps == 0
+
+    def _update(self, progress: float) -> tuple[float, float, float, int]:
+        """One update of the weights: loss in nats a target, gradient norm, learning rate, number of targets."""
+        config = self.config
+        rate = self._learning_rate * rate_at(progress, config)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._optimizer.zero_grad()
+        total, targets = 0.0, 0
+        # What is random in a step follows from the seed and the step: nothing of it needs to be saved.
+        with seeded(self._device, config.seed * 1_000_003 + self.step):
+            for _ in range(config.accumulate):
+                with autocast(self._device, config.precision):
+                    given = self.task.loss(self._position, self._carried)
+                over = given.targets if config.reduction == "mean" else given.sequences
+                if given.targets:
+                    (given.total / (over * config.accumulate)).backward()  # type: ignore[no-untyped-call]
+                self._position, self._carried, self.epoch = given.next, given.state, given.epoch
+                total, targets = total + float(given.total.detach()), targets + given.targets
+        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        clip_value(gradients, config.clip_value)
+        norm = clip_norm(gradients, config.clip_norm) if gradients else 0.0
+        if not (math.isfinite(total) and math.isfinite(norm)):
+            raise DivergenceError(
+                f"training diverged at step {self.step + 1}: the {'gradient' if math.isfinite(total) else 'loss'} is "
+                "not a finite number",
+                got=f"loss {total / max(targets, 1):g} nats, gradient norm {norm:g}, learning rate {rate:.2g}",
+                where=str(self.run.path),
+                fix=f"a smaller --learning-rate (say {self._learning_rate / 3:.1g}) or --clip-norm, or --precision "
+                "float32; the last good checkpoint is kept",
+            )
+        self._optimizer.step()
+        self.step += 1
+        loss = total / max(targets, 1)
+        self.smoothed = config.smoothing * self.smoothed + (1 - config.smoothing) * loss
+        return loss, norm, rate, targets
+
+    def _validate(self, logs: Logs) -> Validated | None:
+        loss = self.task.validate()
+        if loss is None:
+            return None
+        if not math.isfinite(loss):
+            raise DivergenceError(
+                f"training diverged at step {self.step}: the validation loss is not a finite number",
+                where=str(self.run.path),
+                fix=f"a smaller --learning-rate (say {self._learning_rate / 3:.1g}); the last good checkpoint is kept",
+            )
+        better = self.best is None or loss < self.best
+        self.best = loss if better else self.best
+        self._without_better = 0 if better else self._without_better + 1
+        logs.metrics({"step": self.step, "epoch": self.epoch, "minutes": self.minutes, "valid": loss, "best": better})
+        return Validated(self.step, loss, better)
+
+    def _save(self, best: bool) -> Saved:
+        memories = self._optimizer.state_dict()["state"]
+        training = {f"{index}/{key}": value for index, memory in memories.items() for key, value in memory.items()}
+        # What an optimiser leaves empty (momentum before the first step) it makes anew.
+        training = {name: value for name, value in training.items() if isinstance(value, torch.Tensor)}
+        training |= {f"carried/{name}": value for name, value in self._carried.items()}
+        state = {
+            "step": self.step,
+            "epoch": self.epoch,
+            "minutes": self.minutes,
+            "position": self._position,
+            "smoothed": self.smoothed,
+            "best": self.best,
+            "without_better": self._without_better,
+        }
+        path = save(self.run, self.step, self.model.state_dict(), training, state, best, keep=self.config.keep)
+        return Saved(self.step, path)
+
+
+class _Speed:
+    """Targets a second over the last steps, and how long the rest will take."""
+
+    def __init__(self, budget: Budget, step: int, minutes: float) -> None:
+        self._budget = budget
+        self._past: deque[tuple[int, float, int]] = deque([(step, minutes, 0)], maxlen=50)
+
+    def after(self, step: int, targets: int, minutes: float) -> tuple[float, float]:
+        """Targets a second, and seconds left, after a step that ended at so many minutes of training."""
+        self._past.append((step, minutes, self._past[-1][2] + targets))
+        first = self._past[0]
+        seconds = max(60 * (minutes - first[1]), 1e-9)
+        if self._budget.minutes is not None:
+            left = max(0.0, 60 * (self._budget.minutes - minutes))
+        else:
+            left = ((self._budget.steps or step) - step) * seconds / max(step - first[0], 1)
+        return (self._past[-1][2] - first[2]) / seconds, left

@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unrolled.data.configuration import Documents
+from unrolled.data.store import Tokens
+from unrolled.data.streams import Batch, StreamPosition, Streams, choose_batch, sequential, windows
+from unrolled.errors import DataError
+
+
+def numbered(count: int, starts: Iterable[int] = ()) -> Tokens:
+    """Tokens that are their own positions, so that a batch says where it was read."""
+    return Tokens(np.arange(count, dtype=np.uint16), np.array(sorted(starts), np.int64))
+
+
+@st.composite
+def texts(draw: st.DrawFn, least: int) -> Tokens:
+    count = draw(st.integers(least, 120))
+    return numbered(count, draw(st.sets(st.integers(0, count - 1), max_size=10)))
+
+
+def check(batch: Batch, tokens: Tokens, documents: Documents) -> None:
+    """Types and shapes; that targets follow their inputs; that documents are marked."""
+    assert batch.x.shape == batch.y.shape
+    assert batch.x.dtype == batch.y.dtype == torch.int64
+    assert batch.x.is_contiguous()
+    assert batch.y.is_contiguous()
+    weights = torch.ones(batch.x.shape) if batch.weights is None else batch.weights
+    assert weights.dtype == torch.float32
+    assert batch.targets == int(weights.sum())
+    assert torch.equal(batch.y[weights > 0], batch.x[weights > 0] + 1)
+    if documents == "carry":
+        assert batch.resets is None
+        return
+    assert batch.resets is not None
+    assert batch.resets.dtype == torch.bool
+    starts = torch.from_numpy(tokens.document_starts)
+    assert torch.equal(batch.resets, torch.isin(batch.x, starts))
+    assert not weights[torch.isin(batch.y, starts)].any()
+
+
+def counted(batch: Batch) -> list[int]:
+    """The targets of a batch that count."""
+    kept = torch.ones(batch.y.shape, dtype=torch.bool) if batch.weights is None else batch.weights > 0
+    return [int(target) for target in batch.y[kept]]
+
+
+DOCUMENTS = st.sampled_from(["carry", "reset"])
+
+
+@given(texts(2), st.integers(1, 7), st.integers(1, 9), st.integers(0, 3), st.booleans(), DOCUMENTS)
+def test_streams_are_slices(
+    tokens: Tokens, size: int, length: int, seed: int, shift: bool, documents: Documents
+) -> None:
+    n = (len(tokens) - 1) // size
+    if n < length:
+        with pytest.raises(DataError, match="too short for one sequence"):
+            Streams(tokens, size, length, seed=seed, shift=shift)
+        return
+    streams = Streams(tokens, size, length, seed=seed, shift=shift, documents=documents)
+    position = StreamPosition()
+    for epoch in range(3):
+        chunks = streams.chunks_per_epoch(epoch)
+        assert chunks >= 1
+        offset = int(streams.batch(StreamPosition(epoch, 0)).x[0, 0])
+        assert 0 <= offset < (length if shift else 1)
+        assert chunks == (n - offset) // length
+        for chunk in range(chunks):
+            assert position == StreamPosition(epoch, chunk)
+            batch = streams.batch(position)
+            check(batch, tokens, documents)
+            assert batch.fresh == (chunk == 0)
+            rows = [[b * n + offset + chunk * length + t for t in range(length)] for b in range(size)]
+            assert batch.x.tolist() == rows
+            assert batch.y.tolist() == [[token + 1 for token in row] for row in rows]
+            position = batch.next
+    assert position == StreamPosition(3, 0)
+
+
+def test_a_batch_follows_from_its_position_alone() -> None:
+    def make() -> Streams:
+        return Streams(numbered(1000), 3, 17, seed=5, shift=True)
+
+    position, straight = StreamPosition(), []
+    streams = make()
+    for _ in range(60):
+        straight.append((position, streams.batch(position)))
+        position = straight[-1][1].next
+    for position, expected in reversed(straight):
+        again = make().batch(position)
+        assert torch.equal(again.x, expected.x)
+        assert (again.fresh, again.next) == (expected.fresh, expected.next)
+
+
+def test_offsets_depend_on_the_epoch_and_the_seed_and_stay_as_they_are() -> None:
+    """Fixed figures: a change of them would change how a run of today is resumed tomorrow."""
+
+    def offsets(seed: int) -> list[int]:
+        streams = Streams(numbered(5000), 1, 100, seed=seed, shift=True)
+        return [int(streams.batch(StreamPosition(epoch)).x[0, 0]) for epoch in range(5)]
+
+    assert offsets(0) == [71, 80, 0, 76, 34]
+    assert offsets(1) != offsets(0)
+
+
+def test_offsets_leave_one_chunk() -> None:
+    streams = Streams(numbered(12), 1, 10, seed=0, shift=True)
+    assert {streams.chunks_per_epoch(epoch) for epoch in range(20)} == {1}
+    assert {int(streams.batch(StreamPosition(epoch)).x[0, 0]) for epoch in range(20)} == {0, 1}
+
+
+def test_writing_to_a_batch_leaves_the_text_alone() -> None:
+    tokens = Tokens(np.arange(10, dtype=np.int64))
+    streams = Streams(tokens, 1, 9, seed=0, shift=False)
+    streams.batch(StreamPosition()).x.zero_()
+    assert tokens.ids.tolist() == list(range(10))
+
+
+def test_a_text_shorter_than_one_sequence() -> None:
+    Streams(numbered(26), 1, 25, seed=0, shift=True)
+    with pytest.raises(DataError) as caught:
+        Streams(numbered(25), 1, 25, seed=0, shift=True)
+    assert str(caught.value).splitlines() == [
+        "the text is too short for one sequence",
+        "  expected: at least 26 tokens for 1 streams of 25 steps",
+        "  got: 25 tokens",
+        "  what to do: give more text, or choose a smaller --batch or --length",
+    ]
+
+
+@pytest.mark.parametrize("position", [StreamPosition(0, 9), StreamPosition(0, -1)])
+def test_a_chunk_that_an_epoch_does_not_have(position: StreamPosition) -> None:
+    with pytest.raises(ValueError, match="epoch 0 has chunks 0 to 8"):
+        Streams(numbered(100), 1, 11, seed=0, shift=False).batch(position)
+
+
+@pytest.mark.parametrize(("size", "length"), [(0, 5), (5, 0), (-1, 5)])
+def test_sizes_that_are_no_counts(size: int, length: int) -> None:
+    with pytest.raises(ValueError, match="counts from 1 on"):
+        Streams(numbered(100), size, length, seed=0, shift=False)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 300), st.integers(1, 128))
+def test_the_batch_leaves_enough_chunks(count: int, length: int, wanted: int) -> None:
+    chosen = choose_batch(count, length, wanted)
+    assert 1 <= chosen <= wanted
+    assert chosen == 1 or (count - 1) // chosen >= 8 * length
+    assert chosen == wanted or (count - 1) // (chosen + 1) < 8 * length
+
+
+@given(texts(2), st.integers(1, 9), st.integers(1, 9), DOCUMENTS)
+def test_sequential_reading_covers_every_transition_once(
+    tokens: Tokens, size: int, length: int, documents: Documents
+) -> None:
+    seen: list[int] = []
+    before: Batch | None = None
+    for number, batch in enumerate(sequential(tokens, size, length, documents)):
+        check(batch, tokens, documents)
+        assert batch.fresh == (number == 0)
+        assert batch.next == StreamPosition(0, number + 1)
+        if before is not None:
+            # The state goes on where it was; a row that has ended counts no more.
+            ended = batch.x[:, 0] != before.y[:, -1]
+            assert batch.weights is not None or not ended.any()
+            assert batch.weights is None or not batch.weights[ended].any()
+        seen += counted(batch)
+        before = batch
+    starts = set(tokens.document_starts.tolist()) if documents == "reset" else set()
+    assert sorted(seen) == [target for target in range(1, len(tokens)) if target not in starts]
+
+
+@given(texts(2), st.integers(1, 9), st.integers(1, 9), DOCUMENTS)
+def test_windows_cover_every_transition_once(tokens: Tokens, window: int, size: int, documents: Documents) -> None:
+    rows: list[list[int]] = []
+    seen: list[int] = []
+    for batch in windows(tokens, window, size, documents):
+        check(batch, tokens, documents)
+        assert batch.fresh
+        assert len(batch.x) <= size
+        rows += batch.x.tolist()
+        seen += counted(batch)
+    inputs = list(range(len(tokens) - 1))
+    assert rows == [inputs[at : at + window] for at in range(0, len(inputs), window)]
+    starts = set(tokens.document_starts.tolist()) if documents == "reset" else set()
+    assert sorted(seen) == [target for target in range(1, len(tokens)) if target not in starts]
+
+
+@pytest.mark.parametrize("read", [sequential, windows])
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_part_too_short_to_be_read(read: type, count: int) -> None:
+    with pytest.raises(DataError, match="the text is too short to be read"):
+        list(read(numbered(count), 5, 5))
+
+
+def test_one_stream_carries_the_state_through_all_of_it() -> None:
+    batches = list(sequential(numbered(12), 1, 4))
+    assert [batch.x.tolist() for batch in batches] == [[[0, 1, 2, 3]], [[4, 5, 6, 7]], [[8, 9, 10]]]
+    assert [batch.weights for batch in batches] == [None, None, None]
+
+
+def test_uneven_streams_of_sequential_reading() -> None:
+    (batch,) = sequential(numbered(9), 3, 10)
+    assert batch.x.tolist() == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+    assert batch.weights is not None
+    assert batch.weights.tolist() == [[1, 1, 1], [1, 1, 1], [1, 1, 0]]
