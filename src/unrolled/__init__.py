@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from unrolled.cells import cell
+    from unrolled.verbs.describing import describe
+    from unrolled.verbs.training import resume, train_lm
+    from unrolled.verbs.using import open_run
+
+__all__ = ["__version__", "cell", "describe", "open_run", "resume", "train_lm"]
 
 __version__ = "0.1.0"
 
 # Public name -> module that defines it. It is imported at the name's first use, so that `import unrolled` stays light.
 # Each name stands in `__all__` too, and for type checkers in an `if TYPE_CHECKING:` import.
-_HOMES: dict[str, str] = {}
+_HOMES: dict[str, str] = {
+    "cell": "unrolled.cells",
+    "describe": "unrolled.verbs.describing",
+    "open_run": "unrolled.verbs.using",
+    "resume": "unrolled.verbs.training",
+    "train_lm": "unrolled.verbs.training",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -178,7 +178,7 @@ a, b, d, p = Parameters("a"), Parameters("b"), Parameters("d"), Parameters("p")
 def _unknown(function: str) -> NoReturn:
     raise CellError(
         "an unknown function was applied to a value",
-        expected=f"one of {_FUNCTIONS} from unrolled.cells.equations",
+        expected=f"one of {_FUNCTIONS} from unrolled.cells",
         got=function,
     )
 

@@ -105,17 +105,16 @@ class Trainer:
         """Stop after the step that is under way: save, and raise `Interrupted` from `train`."""
         self._stop = True
 
-    def train(self) -> Iterator[Event]:
+    def train(self, logs: Logs) -> Iterator[Event]:
         """Train until the budget is spent, or patience is.
+
+        Args:
+            logs: of the run; metrics are added to them.
 
         Raises:
             DivergenceError: a loss or gradient is not finite; the last good checkpoint stays.
             Interrupted: `interrupt` was called; all is saved.
         """
-        with Logs(self.run) as logs:
-            yield from self._train(logs)
-
-    def _train(self, logs: Logs) -> Iterator[Event]:
         config, clock = self.config, Clock(self.minutes)
         progress = self.budget.progress(self.step, self.minutes)
         validations = Crossings([(k + 1) / config.validations for k in range(config.validations)], progress)
@@ -130,7 +129,7 @@ class Trainer:
                     yield SampleDue(0)
         saved_at = clock.minutes
         self.model.train()
-        while progress < 1:
+        while progress < 1 and not (config.patience and self._without_better >= config.patience):
             loss, norm, rate, targets = self._update(progress)
             self.minutes = clock.minutes
             progress = self.budget.progress(self.step, self.minutes)
@@ -154,8 +153,6 @@ class Trainer:
                         f"stopped after step {self.step}; everything is saved in {self.run.path}",
                         fix=f"go on with: unrolled resume {self.run.path}",
                     )
-                if config.patience and self._without_better >= config.patience:
-                    return
 
     def _every(self, steps: int) -> bool:
         return steps > 0 and self.step % steps == 0

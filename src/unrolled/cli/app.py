@@ -1,0 +1,61 @@
+"""The commands. Each is imported when it is run, so that `unrolled --help` answers at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cyclopts
+
+from unrolled import __version__
+from unrolled.errors import ConfigurationError
+
+__all__ = ["run"]
+
+_HELP = """Train, run and look inside recurrent neural networks.
+
+Start with `unrolled demo`, or with a text of your own: `unrolled train lm FILE`."""
+
+_COMMANDS = {
+    "demo": ("demo", "Train on Python's own source code for two minutes and look at the result."),
+    "resume": ("resume", "Go on with a run exactly where it stopped, or beyond its budget."),
+    "sample": ("sample", "Let a trained model write."),
+    "score": ("score", "How likely a text is to a trained model, symbol by symbol if asked."),
+    "evaluate": ("evaluate", "The loss of a run on a part of its own text."),
+    "runs": ("runs", "The runs there are, with size, loss and age."),
+    "describe": ("describe", "The equations, shapes, parameters and diagram of a run or a cell."),
+    "cells": ("cells", "The built-in cells."),
+}
+
+
+def _app() -> cyclopts.App:
+    app = cyclopts.App(
+        name="unrolled",
+        help=_HELP,
+        help_format="markdown",
+        version=__version__,
+        version_flags=["--version"],
+        exit_on_error=False,
+        print_error=False,
+        # Ctrl-C is `main`'s to answer.
+        suppress_keyboard_interrupt=False,
+        result_action="return_value",
+    )
+    train = cyclopts.App(name="train", help="Train a model: a language model with `train lm`.")
+    train.command("unrolled.cli.commands:train_lm", name="lm", help="Train a language model on text.")
+    app.command(train)
+    for name, (function, about) in _COMMANDS.items():
+        app.command(f"unrolled.cli.commands:{function}", name=name, help=about)
+    return app
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Parse and run one command.
+
+    Raises:
+        UnrolledError: the command line is wrong, or the command failed.
+    """
+    try:
+        _app()(list(arguments))
+    except cyclopts.CycloptsError as error:
+        message = " ".join(str(error).split())
+        raise ConfigurationError(message.rstrip("."), fix="see: unrolled --help, or --help after the command") from None

@@ -1,0 +1,346 @@
+"""One function a command: parse, call the verb, print."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from unrolled.cli.options import ModelOptions, TextOptions, TrainingOptions, given
+from unrolled.cli.screen import Screen, stdout_console
+from unrolled.runs.directory import DEFAULT_ROOT
+
+__all__ = ["cells", "demo", "describe", "evaluate", "resume", "runs", "sample", "score", "train_lm"]
+
+Flat = Parameter(name="*")
+Json = Annotated[bool, Parameter(help="Print one JSON object on standard output and nothing else there.", negative="")]
+Files = Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")]
+Checkpoint = Annotated[str, Parameter(help="best, last, or the step of a checkpoint.")]
+
+
+def train_lm(
+    paths: Annotated[list[str] | None, Parameter(help="Files, directories, globs, or - for standard input.")] = None,
+    /,
+    *,
+    run: Annotated[Path | None, Parameter(help="Directory of the run; named after text and cell if not given.")] = None,
+    train: Annotated[Files, Parameter(help="Files to train on, where the split is given.")] = None,
+    valid: Annotated[Files, Parameter(help="Files to validate on.")] = None,
+    test: Annotated[Files, Parameter(help="Files kept for testing.")] = None,
+    recipe: Annotated[str | None, Parameter(help="Settings of a classic: min-char-rnn.")] = None,
+    init_from: Annotated[Path | None, Parameter(help="A run whose best weights training starts from.")] = None,
+    sample_every: Annotated[
+        int | None, Parameter(help="Steps between samples; at growing intervals if not given; 0 for none.")
+    ] = None,
+    tensorboard: Annotated[
+        Path | None, Parameter(help="Also write metrics there for TensorBoard (needs unrolled[tensorboard]).")
+    ] = None,
+    text: Annotated[TextOptions | None, Flat] = None,  # type: ignore[valid-type]
+    model: Annotated[ModelOptions | None, Flat] = None,  # type: ignore[valid-type]
+    training: Annotated[TrainingOptions | None, Flat] = None,  # type: ignore[valid-type]
+    json: Json = False,
+) -> None:
+    """Train a language model on text.
+
+    What is not given is chosen from the text and the budget, and printed.
+    """
+    from unrolled.verbs.training import train_lm as verb
+
+    options = given(*(group for group in (text, model, training) if group is not None))
+    with _screen(tensorboard) as screen:
+        trained = verb(
+            paths or (),
+            train=train or (),
+            valid=valid or (),
+            test=test or (),
+            run=run,
+            recipe=recipe,
+            init_from=init_from,
+            sample_every=sample_every,
+            listener=screen,
+            **options,
+        )
+    _print_trained(trained, json)
+
+
+def resume(
+    run: Annotated[Path, Parameter(help="The directory of the run.")],
+    /,
+    *,
+    minutes: Annotated[float | None, Parameter(help="A new budget, counted from the beginning of the run.")] = None,
+    epochs: Annotated[float | None, Parameter(help="A new budget, counted from the beginning of the run.")] = None,
+    steps: Annotated[int | None, Parameter(help="A new budget, counted from the beginning of the run.")] = None,
+    checkpoint: Checkpoint = "last",
+    tensorboard: Annotated[Path | None, Parameter(help="Also write metrics there for TensorBoard.")] = None,
+    json: Json = False,
+) -> None:
+    """Go on with a run exactly where it stopped, or beyond its budget."""
+    from unrolled.verbs.training import resume as verb
+
+    with _screen(tensorboard) as screen:
+        trained = verb(run, minutes=minutes, epochs=epochs, steps=steps, checkpoint=checkpoint, listener=screen)
+    _print_trained(trained, json)
+
+
+def demo(
+    *,
+    run: Annotated[Path | None, Parameter(help="Directory of the run; runs/demo or the next free name.")] = None,
+    minutes: Annotated[float, Parameter(help="Minutes of training.")] = 2.0,
+    json: Json = False,
+) -> None:
+    """Train on Python's own source code for two minutes and look at the result."""
+    from unrolled.verbs.demo import demo as verb
+
+    with Screen() as screen:
+        trained = verb(run, minutes=minutes, listener=screen)
+    _print_trained(trained, json)
+
+
+def sample(
+    run: Annotated[Path, Parameter(help="The directory of a run.")],
+    /,
+    *,
+    prompt: Annotated[str, Parameter(help="The text to go on from; it is printed first.")] = "",
+    length: Annotated[int, Parameter(help="How many symbols to make, at most.")] = 500,
+    temperature: Annotated[float, Parameter(help="Below 1 bolder, above 1 wilder, 0 always the likeliest.")] = 1.0,
+    top_k: Annotated[int, Parameter(help="Keep only so many of the likeliest symbols; 0 keeps all.")] = 0,
+    top_p: Annotated[float, Parameter(help="Keep the likeliest symbols up to this probability together.")] = 1.0,
+    stop: Annotated[
+        list[str] | None, Parameter(help="Stop before this text; can be given several times.", negative="")
+    ] = None,
+    count: Annotated[int, Parameter(help="How many texts.")] = 1,
+    seed: Annotated[int, Parameter(help="The texts follow from it.")] = 0,
+    checkpoint: Checkpoint = "best",
+    json: Json = False,
+) -> None:
+    """Let a trained model write. The text streams as it is made."""
+    from unrolled.errors import ConfigurationError
+    from unrolled.verbs.using import open_run
+
+    if count < 1:
+        raise ConfigurationError("count is a number of texts", expected="at least 1", got=str(count))
+    model = open_run(run, checkpoint, listener=Screen(quiet=True))
+    texts = []
+    for index in range(count):
+        pieces = model.stream(
+            prompt=prompt,
+            length=length,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            stop=stop or (),
+            seed=seed + index,
+        )
+        if json:
+            texts.append(prompt + "".join(pieces))
+            continue
+        if index:
+            sys.stdout.write("\n--------\n")
+        sys.stdout.write(prompt)
+        for piece in pieces:
+            sys.stdout.write(piece)
+            sys.stdout.flush()
+    if json:
+        _print_json({"run": str(run), "checkpoint": model.step, "seed": seed, "prompt": prompt, "texts": texts})
+    else:
+        sys.stdout.write("\n")
+
+
+def score(
+    run: Annotated[Path, Parameter(help="The directory of a run.")],
+    file: Annotated[str, Parameter(help="A text in UTF-8, or - for standard input.")],
+    /,
+    *,
+    each: Annotated[
+        Literal["symbol", "line"] | None, Parameter(help="One JSON line for every symbol, or for every line.")
+    ] = None,
+    alternatives: Annotated[int, Parameter(help="With --each symbol: likeliest symbols to show at each place.")] = 3,
+    skip_unknown: Annotated[bool, Parameter(help="Leave out characters the model does not know.", negative="")] = False,
+    errors: Annotated[Literal["strict", "replace"], Parameter(help="What a byte that is not UTF-8 does.")] = "strict",
+    checkpoint: Checkpoint = "best",
+    json: Json = False,
+) -> None:
+    """How likely a text is: p(x1 ... xT), every symbol given all before it.
+
+    The first symbol is charged with its frequency in the training text.
+    """
+    from unrolled.data.text import find_sources, read_text
+    from unrolled.verbs.using import open_run
+
+    with Screen() as screen:
+        model = open_run(run, checkpoint, listener=screen)
+        content = "".join(read_text(find_sources([file])[0], errors))
+        if each is None:
+            report = model.score(content, name=file, skip_unknown=skip_unknown)
+        else:
+            lines = _each(model, content, each, alternatives, skip_unknown)
+            if json:
+                _print_json({"run": str(run), "task": "lm", "split": file, "each": each, "items": list(lines)})
+                return
+            for line in lines:
+                print(json_module.dumps(line, ensure_ascii=False))
+            return
+    _print_report(asdict(report), json)
+
+
+def evaluate(
+    run: Annotated[Path, Parameter(help="The directory of a run.")],
+    /,
+    *,
+    split: Annotated[Literal["train", "valid", "test"], Parameter(help="Which part of the run's text.")] = "valid",
+    protocol: Annotated[
+        Literal["carried", "windows"], Parameter(help="With all that was read before, or in windows from nothing.")
+    ] = "carried",
+    window: Annotated[int | None, Parameter(help="Symbols of a window; as in training if not given.")] = None,
+    checkpoint: Checkpoint = "best",
+    json: Json = False,
+) -> None:
+    """The loss of a run on a part of its own text."""
+    from unrolled.verbs.using import open_run
+
+    with Screen() as screen:
+        report = open_run(run, checkpoint, listener=screen).evaluate(split, protocol, window=window)
+    _print_report(asdict(report), json)
+
+
+def runs(
+    root: Annotated[Path, Parameter(help="Where runs lie.")] = DEFAULT_ROOT,
+    /,
+    *,
+    json: Json = False,
+) -> None:
+    """The runs there are, with task, size, loss and age."""
+    from unrolled.reports.tables import run_rows, table
+    from unrolled.verbs.describing import runs as verb
+
+    rows = run_rows(verb(root), now=time.time())
+    if json:
+        _print_json({"root": str(root), "runs": rows})
+    elif rows:
+        stdout_console().print(table(rows, ("run", "task", "network", "parameters", "steps", "valid", "age", "damage")))
+    else:
+        print(f"no runs in {root}; make one with: unrolled demo")
+
+
+def cells(*, json: Json = False) -> None:
+    """The built-in cells."""
+    from unrolled.reports.tables import table
+    from unrolled.verbs.describing import cells as verb
+
+    rows = [asdict(line) for line in verb()]
+    if json:
+        _print_json({"cells": rows})
+        return
+    shown = [{**row, "states": " ".join(row["states"])} for row in rows]
+    stdout_console().print(table(shown, ("name", "states", "matrices", "about")))
+    print("equations of one: unrolled describe NAME; one of your own: --cell FILE.py:NAME")
+
+
+def describe(
+    what: Annotated[str, Parameter(help="The directory of a run, a cell's name, or FILE.py:NAME.")],
+    /,
+    *,
+    input_size: Annotated[int, Parameter(help="Inputs D of the layer, for a cell.")] = 128,
+    hidden_size: Annotated[int, Parameter(help="Hidden units H of the layer, for a cell.")] = 128,
+    output_size: Annotated[int | None, Parameter(help="Outputs V of a layer on top, for a cell.")] = None,
+    latex: Annotated[bool, Parameter(help="Print the equations in LaTeX only.", negative="")] = False,
+    json: Json = False,
+) -> None:
+    """The equations, shapes, parameter count and unrolled diagram of a run's network or a cell."""
+    from unrolled.reports.diagrams import unrolled_diagram
+    from unrolled.verbs.describing import describe as verb
+
+    found = verb(what, input_size=input_size, hidden_size=hidden_size, output_size=output_size)
+    if json:
+        _print_json(asdict(found))
+        return
+    if latex:
+        print(found.latex)
+        return
+    print(f"{found.name}\n\n{found.about}\n")
+    for line in found.equations:
+        print(f"  {line}")
+    print(f"\nsizes: {', '.join(f'{name} = {size}' for name, size in found.sizes.items())}")
+    width = max(map(len, found.shapes))
+    for name, shape in found.shapes.items():
+        print(f"  {name:<{width}}  {' x '.join(map(str, shape))}")
+    print(f"{found.parameters:,} parameters\n")
+    print(unrolled_diagram(found.name if not found.config else found.config["model"]["cell"], found))
+
+
+def _screen(tensorboard: Path | None) -> Screen:
+    if tensorboard is None:
+        return Screen()
+    from unrolled.cli.tensorboard import TensorBoardScreen
+
+    return TensorBoardScreen(tensorboard)
+
+
+def _each(model: Any, text: str, each: str, alternatives: int, skip_unknown: bool) -> Any:
+    """One record a symbol, or a line of text."""
+    decode = model.vocabulary.decode
+    line: dict[str, Any] = {"text": "", "symbols": 0, "nats": 0.0}
+    for found in model.each(text, alternatives=alternatives if each == "symbol" else 0, skip_unknown=skip_unknown):
+        symbol = decode([found.token])
+        if each == "symbol":
+            others = [{"text": decode([token]), "p": p} for token, p in found.alternatives]
+            yield {"text": symbol, "nats": found.nats, "alternatives": others}
+            continue
+        line = {"text": line["text"] + symbol, "symbols": line["symbols"] + 1, "nats": line["nats"] + found.nats}
+        if symbol == "\n":
+            yield line
+            line = {"text": "", "symbols": 0, "nats": 0.0}
+    if line["symbols"]:
+        yield line
+
+
+def _print_trained(trained: Any, json: bool) -> None:
+    valid = trained.valid
+    if json:
+        _print_json(
+            {
+                "run": str(trained.run),
+                "task": "lm",
+                "steps": trained.steps,
+                "minutes": trained.minutes,
+                "epochs": trained.epochs,
+                "parameters": trained.parameters,
+                "best_valid_nats_per_token": None if valid is None else valid.nats_per_token,
+                "best_valid_bits_per_character": None if valid is None else valid.bits_per_character,
+            }
+        )
+        return
+    print(f"\ntrained {trained.steps:,} steps, {trained.epochs:.2f} epochs, {trained.minutes:.1f} minutes")
+    if valid is not None:
+        print(
+            f"held out: {valid.nats_per_token:.4f} nats a symbol, {valid.bits_per_character:.3f} bits a character, "
+            f"perplexity {valid.perplexity:.3f}\n  ({valid.tokens:,} symbols, state carried over; the checkpoint was "
+            "chosen on these)"
+        )
+    print(f"the run is in {trained.run}\n\nnext:")
+    for command, about in (
+        (f"unrolled sample {trained.run} --temperature 0.7", "let it write"),
+        (f"unrolled score {trained.run} FILE --each line", "how likely each line of a text is to it"),
+        (f"unrolled describe {trained.run}", "its equations, shapes and diagram"),
+        (f"unrolled resume {trained.run} --minutes {trained.minutes * 2:.0f}", "train it on"),
+    ):
+        print(f"  {command:<60} {about}")
+
+
+def _print_report(report: dict[str, Any], json: bool) -> None:
+    if json:
+        _print_json(report)
+        return
+    print(f"{report['split']}, {report['protocol']} ({report['detail']}), checkpoint {report['checkpoint']}")
+    print(f"  {report['tokens']:,} symbols, {report['characters']:,} characters")
+    print(f"  {report['nats_per_token']:.4f} nats a symbol, perplexity {report['perplexity']:.4f}")
+    print(f"  {report['bits_per_character']:.4f} bits a character")
+    print(f"  log-likelihood {report['log_likelihood']:.2f} nats")
+
+
+def _print_json(value: Any) -> None:
+    print(json_module.dumps(value, ensure_ascii=False, default=str))

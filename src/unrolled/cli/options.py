@@ -1,0 +1,42 @@
+"""The options of `train`, made from the configurations: their fields are the options, their docstrings the help."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import MISSING, asdict, field, fields, make_dataclass
+from typing import Annotated, Any, Optional, get_type_hints
+
+from cyclopts import Parameter
+
+from unrolled.verbs.options import SECTIONS
+
+__all__ = ["ModelOptions", "TextOptions", "TrainingOptions", "given"]
+
+
+def _about(section: type[Any]) -> dict[str, str]:
+    """The text of every attribute in the docstring of a configuration."""
+    _, _, listed = (section.__doc__ or "").partition("Attributes:\n")
+    entries = re.findall(r"^ {8}(\w+): (.*(?:\n {12,}.*)*)", listed, re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}
+
+
+def _options(section: type[Any], group: str) -> type[Any]:
+    """A dataclass with the same fields, all of them None until they are given."""
+    about, hints = _about(section), get_type_hints(section)
+    built = []
+    for entry in fields(section):
+        default = "" if entry.default in (MISSING, None) else f" [default: {entry.default}]"
+        # Typer-style brackets in help would be read as markup.
+        parameter = Parameter(help=about[entry.name] + default, group=group, show_default=False)
+        built.append((entry.name, Annotated[Optional[hints[entry.name]], parameter], field(default=None)))  # noqa: UP045
+    return make_dataclass(f"{section.__name__}Options", built, frozen=True)
+
+
+TextOptions = _options(SECTIONS["text"], "Text")
+ModelOptions = _options(SECTIONS["model"], "Network")
+TrainingOptions = _options(SECTIONS["training"], "Training")
+
+
+def given(*options: Any) -> dict[str, Any]:
+    """The options that were given, by name."""
+    return {name: value for group in options for name, value in asdict(group).items() if value is not None}

@@ -1,0 +1,144 @@
+"""What people see while it works: bars, samples and notes, on standard error."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.text import Text
+
+from unrolled.training.events import Event, Saved, Stepped, Validated
+from unrolled.verbs.listening import Listener
+
+__all__ = ["Screen", "error_console"]
+
+_SAMPLE_SECONDS = 5.0  # samples that come faster are only written to the log
+
+
+def error_console() -> Console:
+    """Standard error: colour only on a terminal."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class _Left(ProgressColumn):
+    """Time left, as training estimates it."""
+
+    def render(self, task: Task) -> Text:
+        seconds = task.fields.get("left", 0.0)
+        return Text(f"{int(seconds) // 60}:{int(seconds) % 60:02d} left", style="cyan")
+
+
+class Screen(Listener):
+    """Shows everything, with bars on a terminal and plain lines elsewhere.
+
+    Args:
+        quiet: show notes only.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.console = error_console()
+        self._quiet = quiet
+        self._bars: Progress | None = None
+        self._bar: TaskID | None = None
+        self._kind = ""
+        self._stepped: Stepped | None = None
+        self._valid: float | None = None
+        self._shown = -math.inf
+        self._line = -math.inf
+
+    def __enter__(self) -> Screen:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def preparing(self, done: int, total: int, phase: str) -> None:
+        """A bar of bytes."""
+        self._progress(f"{phase} {total / 1e6:.1f} MB", done, total)
+
+    def reading(self, done: int, total: int) -> None:
+        """A bar of symbols."""
+        self._progress(f"reading {total:,} symbols", done, total)
+
+    def note(self, text: str) -> None:
+        """A line."""
+        self.console.print(f"[yellow]note:[/] {escape(text)}")
+
+    def started(self, run: str, facts: dict[str, str]) -> None:
+        """What was chosen."""
+        self._close()
+        if self._quiet:
+            return
+        self.console.print(f"[bold]{escape(run)}[/]")
+        for name, fact in facts.items():
+            self.console.print(f"  [dim]{name:<9}[/] {escape(fact)}")
+
+    def event(self, event: Event) -> None:
+        """The bar of training, and a line a validation."""
+        if self._quiet:
+            return
+        if isinstance(event, Stepped):
+            self._stepped = event
+            self._step(event)
+        elif isinstance(event, Validated):
+            self._valid = event.loss
+            at = "" if self._stepped is None else f"  {100 * self._stepped.progress:3.0f}%"
+            trained = "" if self._stepped is None else f", training {self._stepped.smoothed:.3f}"
+            self.console.print(
+                f"{at}  step {event.step:,}: held out {event.loss:.4f} nats ({event.loss / math.log(2):.3f} bits) a "
+                f"symbol{trained}{'  [green]best so far[/]' if event.best else ''}"
+            )
+        elif isinstance(event, Saved) and self._stepped is not None and self._stepped.progress >= 1:
+            self._close()
+
+    def sampled(self, step: int, text: str) -> None:
+        """A text in a frame of its own, unless one was shown just now."""
+        now = time.monotonic()
+        if self._quiet or (now - self._shown < _SAMPLE_SECONDS and step > 0):
+            return
+        self._shown = now
+        self.console.print(f"[magenta]── after {step:,} steps ──[/]\n{escape(_printable(text))}")
+
+    def _step(self, event: Stepped) -> None:
+        facts = (
+            f"step {event.step:,} epoch {event.epoch:.2f}  {event.targets_per_second / 1000:,.1f}k/s  "
+            f"loss {event.smoothed:.3f} nats {event.smoothed / math.log(2):.3f} bits  gradient {event.norm:.2f}"
+        )
+        if self.console.is_terminal:
+            self._progress(facts, event.progress, 1.0, kind="training", left=event.seconds_left)
+        elif time.monotonic() - self._line > 10:
+            self._line = time.monotonic()
+            self.console.print(f"  {100 * event.progress:3.0f}%  {facts}  {event.seconds_left:.0f} s left")
+
+    def _progress(self, text: str, done: float, total: float, kind: str = "", left: float | None = None) -> None:
+        if self._quiet or not self.console.is_terminal:
+            return
+        kind = kind or text
+        if self._bars is None or kind != self._kind:
+            self._close()
+            columns: list[ProgressColumn] = [BarColumn(bar_width=24), TextColumn("{task.percentage:>3.0f}%")]
+            columns += [TextColumn("{task.description}")] + ([_Left()] if left is not None else [])
+            self._bars = Progress(*columns, console=self.console, transient=True)
+            self._bars.start()
+            self._bar, self._kind = self._bars.add_task(escape(text), total=total), kind
+        assert self._bar is not None
+        self._bars.update(self._bar, completed=done, description=escape(text), left=left or 0.0)
+
+    def _close(self) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars = None
+
+
+def _printable(text: str) -> str:
+    """A text without what would move the cursor or colour the terminal."""
+    return "".join(symbol if symbol.isprintable() or symbol in "\n\t" else "\ufffd" for symbol in text)
+
+
+def stdout_console() -> Console:
+    """Standard output, for tables."""
+    return Console(file=sys.stdout, highlight=False)

@@ -1,0 +1,116 @@
+"""Choosing what was not given: the size of the network and its training, from the text and the budget."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import replace
+
+import torch
+
+from unrolled.cells import Equations
+from unrolled.data.streams import choose_batch
+from unrolled.errors import ConfigurationError
+from unrolled.tasks.configuration import LanguageModelConfig
+from unrolled.training.budget import DEFAULT_MINUTES
+from unrolled.training.configuration import TrainingConfig
+
+__all__ = ["choose_device", "choose_sizes", "choose_threads"]
+
+# The size of a network is chosen on a ladder, from a nominal rate rather than a measured one: the same command on the
+# same text then trains the same network, whatever else the machine is doing.
+_LADDER = (64, 96, 128, 192, 256, 384, 512, 768, 1024)
+_CORE_RATE = 230e9  # floating-point operations a second, one core
+_GPU_RATE = 30e12
+_TOKENS_PER_PARAMETER = 4.0  # of training, where the loss for a given amount of arithmetic was found lowest
+_PARAMETERS_PER_TOKEN = 5.0  # of text: above that a network learns it by heart, dropout or not
+_STREAMS = 64
+
+
+def choose_device(given: str) -> torch.device:
+    """The device of the name, or the best there is.
+
+    Raises:
+        ConfigurationError: there is no such device here.
+    """
+    if given == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(given)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigurationError(
+            f"device {given!r} cannot be used here", expected="cpu, cuda, mps or auto", got=str(error).splitlines()[0]
+        ) from None
+    return device
+
+
+def choose_threads(given: int | None) -> int:
+    """As many as the process may use, if not given."""
+    return given or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else given or os.cpu_count() or 1
+
+
+def choose_sizes(
+    equations: Equations,
+    model: LanguageModelConfig,
+    training: TrainingConfig,
+    *,
+    train_tokens: int,
+    threads: int,
+    device: torch.device,
+) -> tuple[LanguageModelConfig, TrainingConfig]:
+    """Fill in what is None.
+
+    The arithmetic that a budget buys, C = 6 · parameters · tokens, is spent on a network that sees about 4 symbols a
+    parameter; a small text bounds the parameters, and dropout grows with the passes over the text.
+    """
+    batch = training.batch or choose_batch(train_tokens, training.length, _STREAMS)
+    hidden = model.hidden_size
+    per_square = _matrices(equations) * model.layers  # parameters of the recurrent layers by the square of H
+    work = _work(training, threads, device)
+    if hidden is None:
+        wanted = math.sqrt(work / 6 / _TOKENS_PER_PARAMETER)
+        if work == math.inf:
+            wanted = _planned_tokens(training, batch, train_tokens) / _TOKENS_PER_PARAMETER
+        wanted = min(wanted, _PARAMETERS_PER_TOKEN * train_tokens)
+        ideal = math.sqrt(max(wanted, 1.0) / per_square)
+        hidden = min(_LADDER, key=lambda size: abs(math.log(size / ideal)))
+    parameters = per_square * hidden**2
+    tokens = _planned_tokens(training, batch, train_tokens) if work == math.inf else work / 6 / parameters
+    passes = tokens / train_tokens
+    dropout = model.dropout
+    if dropout is None:
+        dropout = 0.0 if passes <= 1 else round(min(0.5, math.log(passes) / 6) * 20) / 20
+    rate = training.learning_rate or _learning_rate(equations, training, hidden)
+    embedding = hidden if model.embedding_size is None else model.embedding_size
+    sized = replace(model, hidden_size=hidden, embedding_size=embedding, dropout=dropout)
+    budgeted = any(value is not None for value in (training.minutes, training.epochs, training.steps))
+    minutes = training.minutes if budgeted else DEFAULT_MINUTES
+    return sized, replace(training, batch=batch, learning_rate=rate, threads=threads, minutes=minutes)
+
+
+def _matrices(equations: Equations) -> int:
+    return sum(kind != "vector" for kind in equations.parameters.values())
+
+
+def _work(training: TrainingConfig, threads: int, device: torch.device) -> float:
+    """Floating-point operations of the budget; infinite where it is not one of time."""
+    if training.steps is not None or training.epochs is not None:
+        return math.inf
+    rate = _CORE_RATE * threads if device.type == "cpu" else _GPU_RATE
+    return rate * 60 * (training.minutes or DEFAULT_MINUTES)
+
+
+def _planned_tokens(training: TrainingConfig, batch: int, train_tokens: int) -> float:
+    if training.epochs is not None:
+        return training.epochs * train_tokens
+    return float((training.steps or 0) * batch * training.length * training.accumulate)
+
+
+def _learning_rate(equations: Equations, training: TrainingConfig, hidden: int) -> float:
+    if training.optimizer == "sgd":
+        return 0.5
+    if training.optimizer != "adamw":
+        return 0.05
+    gated = len([kind for kind in equations.parameters.values() if kind == "hidden matrix"]) > 1
+    return float(f"{4e-3 * (256 / hidden) ** 0.4 * (1.0 if gated else 0.3):.2g}")

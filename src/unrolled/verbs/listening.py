@@ -1,0 +1,29 @@
+"""What a verb tells while it works: whoever wants to show it derives from `Listener`."""
+
+from __future__ import annotations
+
+from unrolled.training.events import Event
+
+__all__ = ["Listener"]
+
+
+class Listener:
+    """Hears everything and shows nothing."""
+
+    def preparing(self, done: int, total: int, phase: str) -> None:
+        """The text is being prepared: bytes done, of how many, doing what."""
+
+    def note(self, text: str) -> None:
+        """Something a user wants to know: what was chosen, what was left out."""
+
+    def started(self, run: str, facts: dict[str, str]) -> None:
+        """Training begins: the run's directory, and what was chosen by name."""
+
+    def event(self, event: Event) -> None:
+        """What training tells."""
+
+    def sampled(self, step: int, text: str) -> None:
+        """A text the model made after so many steps."""
+
+    def reading(self, done: int, total: int) -> None:
+        """A text is being read by a trained model: symbols done, of how many."""

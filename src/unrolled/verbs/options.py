@@ -1,0 +1,81 @@
+"""The options of `train`, given flat as on the command line, and the recipes that set many of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from unrolled.data.configuration import TextConfig
+from unrolled.errors import ConfigurationError, nearest
+from unrolled.runs.configuration import load_section
+from unrolled.tasks.configuration import LanguageModelConfig
+from unrolled.training.configuration import TrainingConfig
+
+__all__ = ["RECIPES", "SECTIONS", "read_options"]
+
+SECTIONS: dict[str, type[Any]] = {"text": TextConfig, "model": LanguageModelConfig, "training": TrainingConfig}
+
+RECIPES: dict[str, dict[str, Any]] = {
+    # Karpathy's 112 lines of 2015: one stream, no validation part, float64, nothing scaled by the length.
+    "min-char-rnn": {
+        "split": "100/0/0",
+        "cell": "rnn",
+        "hidden_size": 100,
+        "layers": 1,
+        "embedding_size": 0,
+        "dropout": 0.0,
+        "initial_std": 0.01,
+        "batch": 1,
+        "length": 25,
+        "optimizer": "adagrad-inside",
+        "learning_rate": 0.1,
+        "epsilon": 1e-8,
+        "schedule": "constant",
+        "weight_decay": 0.0,
+        "clip_norm": 0.0,
+        "clip_value": 5.0,
+        "reduction": "sum",
+        "smoothing": 0.999,
+        "shift": False,
+        "precision": "float64",
+        "sample_every": 100,
+    }
+}
+
+
+def read_options(
+    given: Mapping[str, Any], recipe: str | None = None
+) -> tuple[TextConfig, LanguageModelConfig, TrainingConfig, dict[str, Any]]:
+    """Sort flat options into the configurations of text, model and training.
+
+    Args:
+        given: options by name; one that is None counts as not given.
+        recipe: the name of a recipe; what is given wins over it.
+
+    Returns:
+        the three configurations, and what the recipe says that belongs to none of them.
+
+    Raises:
+        ConfigurationError: an unknown recipe or option, or a value that is out of range.
+    """
+    if recipe is not None and recipe not in RECIPES:
+        raise ConfigurationError(f"unknown recipe {recipe!r}", fix=nearest(recipe, RECIPES))
+    chosen = {name: value for name, value in given.items() if value is not None}
+    budgets = {"minutes", "epochs", "steps"}
+    follow = dict(RECIPES[recipe]) if recipe else {}
+    if budgets & chosen.keys():
+        follow = {name: value for name, value in follow.items() if name not in budgets}
+    options = follow | chosen
+    sections: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
+    homes = {field.name: name for name, section in SECTIONS.items() for field in fields(section)}
+    rest: dict[str, Any] = {}
+    for name, value in options.items():
+        if name in homes:
+            sections[homes[name]][name] = value
+        elif name in follow and name not in chosen:
+            rest[name] = value
+        else:
+            raise ConfigurationError(f"unknown option {name!r}", fix=nearest(name, homes))
+    built = [load_section(section, sections[name], f"options of {name}") for name, section in SECTIONS.items()]
+    return built[0], built[1], built[2], rest

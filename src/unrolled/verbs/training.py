@@ -1,0 +1,363 @@
+"""`train` and `resume`: from a text to a trained run."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+from unrolled import __version__
+from unrolled.cells import Equations, find_cell
+from unrolled.data.configuration import TextConfig
+from unrolled.data.store import SplitSources, TokenStore, prepare
+from unrolled.data.vocabulary import Vocabulary
+from unrolled.decoding import Sampler, generate
+from unrolled.errors import ConfigurationError, DataError, RunError
+from unrolled.evaluation import Evaluation, evaluate
+from unrolled.kernels import choose
+from unrolled.runs.checkpoints import load
+from unrolled.runs.configuration import dump_section, load_section
+from unrolled.runs.directory import DEFAULT_ROOT, Run, unique_name
+from unrolled.runs.logs import Logs, truncate_to
+from unrolled.runs.models import build_language_model, load_language_model, load_weights, section
+from unrolled.tasks.language_model import LanguageModel, LanguageModelTask
+from unrolled.training.budget import Budget
+from unrolled.training.configuration import TrainingConfig
+from unrolled.training.events import SampleDue
+from unrolled.training.loop import Trainer, seeded
+from unrolled.training.precision import measure_precisions
+from unrolled.verbs.defaults import choose_device, choose_sizes, choose_threads
+from unrolled.verbs.listening import Listener
+from unrolled.verbs.options import read_options
+
+__all__ = ["Trained", "open_store", "resume", "train_lm"]
+
+_SAMPLE_LENGTH = 200
+_DTYPES = {"float64": torch.float64}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training came to.
+
+    Attributes:
+        run: the run's directory.
+        steps: updates of the weights.
+        minutes: minutes of training.
+        epochs: passes over the training text.
+        parameters: of the network.
+        valid: the best checkpoint on the whole validation part, state carried over; None where there is none. That
+            checkpoint was chosen on this part.
+    """
+
+    run: Path
+    steps: int
+    minutes: float
+    epochs: float
+    parameters: int
+    valid: Evaluation | None
+
+
+def train_lm(
+    paths: Sequence[str] = (),
+    *,
+    train: Sequence[str] = (),
+    valid: Sequence[str] = (),
+    test: Sequence[str] = (),
+    run: str | Path | None = None,
+    recipe: str | None = None,
+    init_from: str | Path | None = None,
+    sample_every: int | None = None,
+    equations: Equations | None = None,
+    listener: Listener | None = None,
+    **options: Any,
+) -> Trained:
+    """Train a language model on text.
+
+    Args:
+        paths: files, directories, globs, or "-" for standard input; split as `split` says.
+        train: files to train on, where the split is given; then also `valid` and `test`.
+        valid: files to validate on.
+        test: files kept for testing.
+        run: the directory of the run; by default `runs/` and a name made from the text and the cell.
+        recipe: the name of a recipe; options given here win over it.
+        init_from: a run whose best weights training starts from.
+        sample_every: steps between samples of text; at growing intervals if not given, none if 0.
+        equations: the cell, in place of a name in the option `cell`.
+        listener: hears what happens.
+        options: fields of `TextConfig`, `LanguageModelConfig` and `TrainingConfig`, by name.
+
+    Raises:
+        InputError: something of this is wrong; nothing was trained.
+        DivergenceError: training diverged; the last good checkpoint is kept.
+        Interrupted: stopped by the user; all is saved.
+    """
+    listener = listener or Listener()
+    text, model_config, training, extra = read_options(options, recipe)
+    if sample_every is None:
+        sample_every = extra.get("sample_every")
+    equations = equations or find_cell(model_config.cell)
+    model_config = replace(model_config, cell=equations.name)
+    initial = None if init_from is None else load_language_model(Run.open(init_from))
+    device, threads = choose_device(training.device), choose_threads(training.threads)
+    torch.set_num_threads(threads)
+
+    sources = SplitSources.find(paths, train=train, valid=valid, test=test)
+    store = prepare(sources, text, progress=listener.preparing)
+    model_config, training = choose_sizes(
+        equations, model_config, training, train_tokens=len(store.split("train")), threads=threads, device=device
+    )
+    with seeded(torch.device("cpu"), training.seed):
+        model = LanguageModel(store.vocabulary.size, equations, model_config)
+    if initial is not None:
+        _check_vocabulary(store.vocabulary, initial[1], str(init_from))
+        load_weights(model, initial[0].state_dict(), f"--init-from {init_from}")
+    model.to(device, _DTYPES.get(training.precision, torch.float32))
+    task = _task(model, store, text, training)
+    seconds: dict[str, float] = {}
+    if training.precision == "auto":
+        precision, seconds = measure_precisions(task)
+        training = load_section(TrainingConfig, {**dump_section(training), "precision": precision}, "training")
+    config = {
+        "task": "lm",
+        "unrolled": __version__,
+        "data": {
+            "store": str(store.directory.resolve()),
+            "fingerprint": store.fingerprint,
+            "sources": [{"part": part, "path": str(source.path.resolve())} for part, source in sources.parts],
+        },
+        "text": dump_section(text),
+        "model": dump_section(model_config),
+        "equations": equations.to_json(),
+        "training": dump_section(training),
+        "sample_every": sample_every,
+        "recipe": recipe,
+        "init_from": None if init_from is None else str(Path(init_from).resolve()),
+        "measured": {
+            "kernel": choose(equations),
+            "device": str(device),
+            "torch": torch.__version__,
+            "seconds_a_batch": seconds,
+        },
+    }
+    stem = f"{_stem(sources)}-{equations.name}"
+    path = Path(run) if run is not None else DEFAULT_ROOT / unique_name(DEFAULT_ROOT, stem)
+    opened = Run.create(path, config, store.vocabulary.to_json())
+    return _conduct(opened, task, training, store, text, listener, sample_every)
+
+
+def resume(
+    run: str | Path,
+    *,
+    minutes: float | None = None,
+    epochs: float | None = None,
+    steps: int | None = None,
+    checkpoint: str = "last",
+    listener: Listener | None = None,
+) -> Trained:
+    """Go on with a run exactly where its last checkpoint stands.
+
+    Args:
+        run: its directory.
+        minutes: a new budget, counted from the beginning of the run; or `epochs`, or `steps`.
+        epochs: see minutes.
+        steps: see minutes.
+        checkpoint: "last", "best" or the step of a checkpoint to go on from.
+        listener: hears what happens.
+
+    Raises:
+        RunError: the run is damaged, or its text is gone.
+        ConfigurationError: the new budget is spent already.
+        DivergenceError, Interrupted: see `train_lm`.
+    """
+    listener = listener or Listener()
+    opened = Run.open(run)
+    if opened.config.get("task") != "lm":
+        raise RunError(f"{opened.path} is not a language model", got=f"task {opened.config.get('task')!r}")
+    where = str(opened.path / "config.json")
+    text = load_section(TextConfig, section(opened, "text"), f"{where}, text")
+    training = load_section(TrainingConfig, section(opened, "training"), f"{where}, training")
+    budget = {"minutes": minutes, "epochs": epochs, "steps": steps}
+    if any(value is not None for value in budget.values()):
+        # Checked like any other options, as they may come from a command line.
+        training = load_section(TrainingConfig, {**dump_section(training), **budget}, "the new budget")
+    device = choose_device(str(opened.config["measured"]["device"]))
+    torch.set_num_threads(choose_threads(training.threads))
+    model, vocabulary = build_language_model(opened)
+    store = open_store(opened, text, vocabulary, listener)
+    model.to(device, _DTYPES.get(training.precision, torch.float32))
+    task = _task(model, store, text, training)
+    sample_every = opened.config.get("sample_every")
+    with opened.exclusive():
+        begun = opened.pointer("last") is not None
+        loaded = load(opened, checkpoint) if begun or checkpoint != "last" else None
+        if loaded is not None:
+            spent = Budget.of(training, task.batches_per_epoch()).progress(loaded.step, loaded.state["minutes"])
+            if spent >= 1 and any(value is not None for value in budget.values()):
+                raise ConfigurationError(
+                    "the new budget is spent already",
+                    got=f"{loaded.step} steps, {loaded.state['minutes']:.1f} minutes, {loaded.state['epoch']:.2f} epochs",
+                    fix="give a larger one: it is counted from the beginning of the run",
+                )
+        if any(value is not None for value in budget.values()):
+            opened = opened.with_config({**opened.config, "training": dump_section(training)})
+    return _conduct(opened, task, training, store, text, listener, sample_every, checkpoint if begun else None)
+
+
+def _task(model: LanguageModel, store: TokenStore, text: TextConfig, training: TrainingConfig) -> LanguageModelTask:
+    assert training.batch is not None
+    return LanguageModelTask(
+        model,
+        store.split("train"),
+        store.split("valid"),
+        batch=training.batch,
+        length=training.length,
+        seed=training.seed,
+        documents=text.documents,
+        shift=training.shift,
+        valid_limit=training.valid_limit,
+    )
+
+
+def _conduct(
+    run: Run,
+    task: LanguageModelTask,
+    training: TrainingConfig,
+    store: TokenStore,
+    text: TextConfig,
+    listener: Listener,
+    sample_every: int | None,
+    checkpoint: str | None = None,
+) -> Trained:
+    """Train, show, and look at the result once more as a whole."""
+    with run.exclusive():
+        trainer = Trainer(task, training, run, sample_every=sample_every)
+        if checkpoint is None:
+            truncate_to(run, {"metrics.jsonl": 0, "samples.txt": 0})
+        else:
+            for note in trainer.restore(load(run, checkpoint)):
+                listener.note(note)
+        listener.started(str(run.path), _facts(run, task.model, training, store))
+        seed = training.seed
+        with _interruptible(trainer), Logs(run) as logs:
+            for event in trainer.train(logs):
+                listener.event(event)
+                if isinstance(event, SampleDue):
+                    sample = _sample(task.model, store.vocabulary, seed)
+                    logs.sample(f"step {event.step}, {trainer.smoothed:.3f} nats", sample)
+                    listener.sampled(event.step, sample)
+    valid = None
+    if len(store.split("valid")) > 1:
+        best, vocabulary, _ = load_language_model(run)
+        tokens = store.split("valid")
+        best.to(next(task.model.parameters()).device)
+        valid = evaluate(best, vocabulary, tokens, documents=text.documents, progress=listener.reading)
+    return Trained(run.path, trainer.step, trainer.minutes, trainer.epoch, task.model.size, valid)
+
+
+def _sample(model: LanguageModel, vocabulary: Vocabulary, seed: int) -> str:
+    """A text of the model as it stands; training does not notice."""
+    before = model.training
+    model.eval()
+    try:
+        return "".join(generate(model.stepping(), vocabulary, length=_SAMPLE_LENGTH, sampler=Sampler(seed=seed)))
+    finally:
+        model.train(before)
+
+
+@contextlib.contextmanager
+def _interruptible(trainer: Trainer) -> Iterator[None]:
+    """The first Ctrl-C (or a request to terminate) saves and stops; the second does what it did before."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        trainer.interrupt()
+        restore()
+
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        restore()
+
+
+def _facts(run: Run, model: LanguageModel, training: TrainingConfig, store: TokenStore) -> dict[str, str]:
+    """What a user wants to see before the bar: what was given and what was chosen."""
+    network, measured = run.config["model"], run.config["measured"]
+    tokens = {part: len(store.split(part)) for part in ("train", "valid", "test")}  # type: ignore[arg-type]
+    embedding = f"embedding {network['embedding_size']}" if network["embedding_size"] else "one-hot"
+    unit = "characters" if store.vocabulary.unit == "char" else f"{store.vocabulary.unit}s"
+    budget = next(f"{value:g} {name}" for name in ("minutes", "epochs", "steps") if (value := getattr(training, name)))
+    seconds = measured["seconds_a_batch"]
+    timed = ", measured: " + ", ".join(f"{name} {1000 * s:.0f} ms" for name, s in seconds.items()) if seconds else ""
+    return {
+        "text": f"{tokens['train']:,} {unit} to train on, {tokens['valid']:,} to validate, {tokens['test']:,} to test; "
+        f"{store.vocabulary.size} symbols",
+        "network": f"{network['cell']} {network['layers']}x{network['hidden_size']}, {embedding}, "
+        f"dropout {network['dropout']:g}; {model.size:,} parameters",
+        "training": f"{budget}; {training.optimizer}, rate {training.learning_rate:g}, {training.batch} streams of "
+        f"{training.length} steps",
+        "machine": f"{measured['device']}, {training.threads} threads, {training.precision}{timed}, "
+        f"kernel {measured['kernel']}",
+    }
+
+
+def open_store(run: Run, text: TextConfig, vocabulary: Vocabulary, listener: Listener) -> TokenStore:
+    """The token store of a run; made anew from the sources where the cache has lost it."""
+    data = section(run, "data")
+    assert isinstance(data, dict)
+    try:
+        store = TokenStore.open(Path(data["store"]))
+    except DataError:
+        parts: dict[str, list[str]] = {}
+        for source in data["sources"]:
+            parts.setdefault(source["part"], []).append(source["path"])
+        sources = SplitSources.find(
+            parts.get("text", ()),
+            train=parts.get("train", ()),
+            valid=parts.get("valid", ()),
+            test=parts.get("test", ()),
+        )
+        store = prepare(sources, text, progress=listener.preparing)
+    _check_vocabulary(store.vocabulary, vocabulary, str(run.path))
+    if store.fingerprint != data["fingerprint"]:
+        raise RunError(
+            "the text has changed since the run began, and the copy it was trained on is gone",
+            where=str(data["store"]),
+            fix=f"put the old text back, or start a new run with --init-from {run.path}",
+        )
+    return store
+
+
+def _check_vocabulary(found: Vocabulary, expected: Vocabulary, where: str) -> None:
+    if found.fingerprint != expected.fingerprint:
+        raise RunError(
+            "the text has another vocabulary than the run",
+            expected=f"{expected.size} symbols ({expected.unit})",
+            got=f"{found.size} symbols ({found.unit})",
+            where=where,
+            fix="train on the same text, or start a new run",
+        )
+
+
+def _stem(sources: SplitSources) -> str:
+    """A name for a run from the name of its text."""
+    first = sources.parts[0][1].path
+    name = first.parent.name if len(sources.parts) > 1 else first.stem
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "text"

@@ -1,0 +1,221 @@
+"""`sample`, `score` and `evaluate`: what a trained language model is for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unrolled.data.configuration import TextConfig
+from unrolled.data.store import PARTS, Part
+from unrolled.data.vocabulary import Unknown, Vocabulary
+from unrolled.decoding import Sampler, generate
+from unrolled.errors import ConfigurationError, DataError, PromptError, nearest
+from unrolled.evaluation import FIRST_SYMBOL, Evaluation, Scored, Surprisal, evaluate, surprisals
+from unrolled.runs.configuration import load_section
+from unrolled.runs.directory import Run
+from unrolled.runs.models import load_language_model, section
+from unrolled.tasks.language_model import LanguageModel
+from unrolled.training.configuration import TrainingConfig
+from unrolled.verbs.listening import Listener
+from unrolled.verbs.training import open_store
+
+__all__ = ["LanguageModelRun", "Report", "open_run"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `score` and `evaluate` say, under the names that `--json` prints.
+
+    Attributes:
+        task: "lm".
+        split: the part of the run's text, or the name of the text that was scored.
+        protocol: what the model may use, and how the first symbol is treated.
+        tokens: symbols that were predicted.
+        characters: characters these stand for.
+        nats_per_token: mean surprisal of a symbol.
+        bits_per_character: bits a character costs.
+        perplexity: exp(nats_per_token).
+        log_likelihood: ln p of all of it, in nats.
+        checkpoint: the step of the checkpoint.
+        skipped: characters left out because the model does not know them.
+    """
+
+    task: str
+    split: str
+    protocol: str
+    tokens: int
+    characters: int
+    nats_per_token: float
+    bits_per_character: float
+    perplexity: float
+    log_likelihood: float
+    checkpoint: int
+    skipped: int = 0
+    detail: str = ""
+
+
+class LanguageModelRun:
+    """A trained language model, ready to be used.
+
+    Args:
+        path: the run's directory.
+        checkpoint: "best" (the last, where nothing was validated), "last" or a step.
+        listener: hears what was left out of a prompt, and how far reading has come.
+    """
+
+    def __init__(self, path: str | Path, checkpoint: str = "best", listener: Listener | None = None) -> None:
+        self.run = Run.open(path)
+        self.listener = listener or Listener()
+        self.model: LanguageModel
+        self.vocabulary: Vocabulary
+        self.model, self.vocabulary, loaded = load_language_model(self.run, checkpoint)
+        self.step = loaded.step
+
+    def stream(
+        self,
+        *,
+        prompt: str = "",
+        length: int = 500,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        stop: Sequence[str] = (),
+        seed: int = 0,
+    ) -> Iterator[str]:
+        """Text after a prompt, piece by piece as it is made; see `decoding.generate`.
+
+        Raises:
+            PromptError: the model knows no character of the prompt.
+            ConfigurationError: an option is out of range.
+        """
+        if length < 0:
+            raise ConfigurationError("length is a number of symbols", expected="at least 0", got=str(length))
+        ids, unknown = self.vocabulary.encode_known(prompt)
+        if prompt and len(ids) == 0:
+            raise PromptError("the model knows no character of the prompt", got=_listed(unknown), fix=self._alphabet())
+        if unknown:
+            where = "read as unknown" if self.vocabulary.unknown is not None else "left out"
+            self.listener.note(f"{len(unknown)} characters of the prompt are not known and {where}: {_listed(unknown)}")
+        sampler = Sampler(temperature, top_k, top_p, seed)
+        steps = self.model.stepping()
+        return generate(steps, self.vocabulary, length=length, prompt=ids.tolist(), sampler=sampler, stop=stop)
+
+    def sample(self, **options: Any) -> str:
+        """The whole text after a prompt; the options are those of `stream`."""
+        return "".join(self.stream(**options))
+
+    def score(self, text: str, name: str = "text", *, skip_unknown: bool = False) -> Report:
+        """How likely a text is: p(x_1 ... x_T), the first symbol charged with its frequency in the training text.
+
+        Raises:
+            PromptError: the text is empty, or has characters that the model does not know (unless they are skipped).
+        """
+        nats, count = 0.0, 0
+        for surprisal in self.each(text, alternatives=0, skip_unknown=skip_unknown):
+            nats, count = nats + surprisal.nats, count + 1
+        ids, unknown = self.vocabulary.encode_known(text)
+        scored = Scored(count, self.vocabulary.characters(ids), nats)
+        return Report(
+            task="lm",
+            split=name,
+            protocol="carried",
+            tokens=scored.tokens,
+            characters=scored.characters,
+            nats_per_token=scored.nats_per_token,
+            bits_per_character=scored.bits_per_character,
+            perplexity=scored.perplexity,
+            log_likelihood=scored.log_likelihood,
+            checkpoint=self.step,
+            skipped=len(unknown) if self.vocabulary.unknown is None else 0,
+            detail=f"first symbol: {FIRST_SYMBOL}",
+        )
+
+    def each(self, text: str, *, alternatives: int = 3, skip_unknown: bool = False) -> Iterator[Surprisal]:
+        """The surprisal of every symbol of a text, with the likeliest alternatives; see `score`."""
+        ids, unknown = self.vocabulary.encode_known(text)
+        if unknown and self.vocabulary.unknown is None:
+            if not skip_unknown:
+                first = unknown[0]
+                line = text.count("\n", 0, first.position) + 1
+                column = first.position - (text.rfind("\n", 0, first.position) + 1) + 1
+                raise PromptError(
+                    f"the text has {len(unknown)} characters that the model does not know",
+                    got=_listed(unknown),
+                    where=f"first in line {line}, column {column}",
+                    fix="leave them out with --skip-unknown, or train with --min-count 2 or --unit byte",
+                )
+            self.listener.note(f"{len(unknown)} characters are not known and left out: {_listed(unknown)}")
+        return surprisals(
+            self.model, self.vocabulary, ids, alternatives=alternatives, progress=self.listener.reading
+        )
+
+    def evaluate(self, split: Part = "valid", protocol: str = "carried", *, window: int | None = None) -> Report:
+        """The loss of a part of the run's own text; see `evaluation.evaluate`.
+
+        Args:
+            split: "train", "valid" or "test".
+            protocol: "carried" or "windows".
+            window: symbols of a window; as long as the sequences of training if not given.
+
+        Raises:
+            ConfigurationError: no such split or protocol.
+            DataError: the split is empty, or the text is gone.
+        """
+        if split not in PARTS:
+            raise ConfigurationError(f"unknown split {split!r}", fix=nearest(split, PARTS))
+        where = f"{self.run.path / 'config.json'}"
+        text = load_section(TextConfig, section(self.run, "text"), f"{where}, text")
+        training = load_section(TrainingConfig, section(self.run, "training"), f"{where}, training")
+        tokens = open_store(self.run, text, self.vocabulary, self.listener).split(split)
+        if len(tokens) < 2:
+            raise DataError(
+                f"the run's text has no {split} part",
+                got=f"split {text.split}",
+                fix="evaluate another part, or train with another --split",
+            )
+        found: Evaluation = evaluate(
+            self.model,
+            self.vocabulary,
+            tokens,
+            protocol,  # type: ignore[arg-type]
+            window=window or training.length,
+            documents=text.documents,
+            progress=self.listener.reading,
+        )
+        chosen = split == "valid" and self.run.pointer("best") is not None
+        how = f"{found.detail} streams" if protocol == "carried" else f"windows of {found.detail} symbols"
+        return Report(
+            task="lm",
+            split=split,
+            protocol=protocol,
+            tokens=found.tokens,
+            characters=found.characters,
+            nats_per_token=found.nats_per_token,
+            bits_per_character=found.bits_per_character,
+            perplexity=found.perplexity,
+            log_likelihood=-found.nats,
+            checkpoint=self.step,
+            detail=how + ("; the checkpoint was chosen on this part" if chosen else ""),
+        )
+
+    def _alphabet(self) -> str:
+        known = "".join(symbol for symbol in self.vocabulary.symbols if symbol.isprintable())[:80]
+        return f"use characters it was trained on, such as: {known}"
+
+
+def open_run(path: str | Path, checkpoint: str = "best", *, listener: Listener | None = None) -> LanguageModelRun:
+    """Open a trained run, to sample from it, score with it and evaluate it.
+
+    Raises:
+        RunError: there is no such run, or it is damaged.
+    """
+    return LanguageModelRun(path, checkpoint, listener)
+
+
+def _listed(unknown: Sequence[Unknown]) -> str:
+    shown = list(dict.fromkeys(piece.text for piece in unknown))[:10]
+    places = ", ".join(str(piece.position + 1) for piece in unknown[:10])
+    more = " ..." if len(unknown) > 10 else ""
+    return f"{' '.join(repr(text) for text in shown)} at {places}{more}"
