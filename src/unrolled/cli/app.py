@@ -54,8 +54,10 @@ def run(arguments: Sequence[str]) -> None:
     Raises:
         UnrolledError: the command line is wrong, or the command failed.
     """
+    # Cyclopts takes a lone hyphen for an option; everywhere else it is standard input.
+    tokens = ["/dev/stdin" if token == "-" else token for token in arguments]
     try:
-        _app()(list(arguments))
+        _app()(tokens)
     except cyclopts.CycloptsError as error:
         message = " ".join(str(error).split())
         raise ConfigurationError(message.rstrip("."), fix="see: unrolled --help, or --help after the command") from None

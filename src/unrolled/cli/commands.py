@@ -39,9 +39,9 @@ def train_lm(
     tensorboard: Annotated[
         Path | None, Parameter(help="Also write metrics there for TensorBoard (needs unrolled[tensorboard]).")
     ] = None,
-    text: Annotated[TextOptions | None, Flat] = None,  # type: ignore[valid-type]
-    model: Annotated[ModelOptions | None, Flat] = None,  # type: ignore[valid-type]
-    training: Annotated[TrainingOptions | None, Flat] = None,  # type: ignore[valid-type]
+    text: Annotated[TextOptions, Flat] = TextOptions(),  # type: ignore[valid-type]  # noqa: B008
+    model: Annotated[ModelOptions, Flat] = ModelOptions(),  # type: ignore[valid-type]  # noqa: B008
+    training: Annotated[TrainingOptions, Flat] = TrainingOptions(),  # type: ignore[valid-type]  # noqa: B008
     json: Json = False,
 ) -> None:
     """Train a language model on text.
@@ -50,7 +50,7 @@ def train_lm(
     """
     from unrolled.verbs.training import train_lm as verb
 
-    options = given(*(group for group in (text, model, training) if group is not None))
+    options = given(text, model, training)
     with _screen(tensorboard) as screen:
         trained = verb(
             paths or (),

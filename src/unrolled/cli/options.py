@@ -29,7 +29,8 @@ def _options(section: type[Any], group: str) -> type[Any]:
         # Typer-style brackets in help would be read as markup.
         parameter = Parameter(help=about[entry.name] + default, group=group, show_default=False)
         built.append((entry.name, Annotated[Optional[hints[entry.name]], parameter], field(default=None)))  # noqa: UP045
-    return make_dataclass(f"{section.__name__}Options", built, frozen=True)
+    # A class of a module named "types", which `make_dataclass` would say it is, is not taken apart into options.
+    return make_dataclass(f"{section.__name__}Options", built, frozen=True, namespace={"__module__": __name__})
 
 
 TextOptions = _options(SECTIONS["text"], "Text")

@@ -72,7 +72,7 @@ class TrainingConfig:
     clip_value: float = 0.0
     accumulate: int = 1
     reduction: Reduction = "mean"
-    smoothing: float = 0.99
+    smoothing: float = 0.95
     shift: bool = True
     patience: int = 0
     validations: int = 10
