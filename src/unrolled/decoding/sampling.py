@@ -64,11 +64,11 @@ def probabilities(logits: npt.ArrayLike, sampler: Sampler) -> Floats:
     """
     z = np.asarray(logits, dtype=np.float64)
     if sampler.temperature == 0:
-        p = np.zeros_like(z)
-        p[int(z.argmax())] = 1.0
-        return p
+        greedy = np.zeros_like(z)
+        greedy[int(z.argmax())] = 1.0
+        return greedy
     z = (z - z.max()) / sampler.temperature
-    p = np.exp(z)
+    p: Floats = np.exp(z)
     if 0 < sampler.top_k < len(p):
         p[np.argsort(-p, kind="stable")[sampler.top_k :]] = 0.0
     p /= p.sum()

@@ -1,8 +1,8 @@
 """Scoring: how surprised a model is by each symbol of a text.
 
-p(x_1 ... x_T) is the product of p(x_t | x_1 ... x_{t-1}) over all t, the first included. A recurrent network that starts
-from an empty state has read nothing when x_1 comes, so p(x_1) is the frequency of x_1 in the training text (with one
-added to every count): the same distribution that `generate` draws a first symbol from.
+p(x_1 ... x_T) is the product of p(x_t | x_1 ... x_{t-1}) over all t, the first included. A recurrent network that
+starts from an empty state has read nothing when x_1 comes, so p(x_1) is the frequency of x_1 in the training text (with
+one added to every count): the same distribution that `generate` draws a first symbol from.
 """
 
 from __future__ import annotations

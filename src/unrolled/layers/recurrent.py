@@ -172,6 +172,11 @@ class Recurrent(torch.nn.Module):
     def _layers(self) -> Sequence[RecurrentLayer]:
         return list(self.layers)  # type: ignore[arg-type]
 
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Start again as the cell says."""
+        for layer in self._layers():
+            layer.reset_parameters(generator)
+
     def initial_state(self, batch: int) -> StackState:
         """Zeros, for every layer and state (B, H)."""
         return tuple(layer.initial_state(batch) for layer in self._layers())

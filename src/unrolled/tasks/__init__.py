@@ -5,12 +5,34 @@ A task that is trained by gradient offers what `Trained` says; `training` knows 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Trained"]
+__all__ = ["Loss", "Trained"]
+
+
+@dataclass(frozen=True, eq=False)
+class Loss:
+    """What a batch gives.
+
+    Attributes:
+        total: the loss in nats, summed over targets; a scalar in the graph.
+        targets: over how many.
+        sequences: in how many sequences these are.
+        state: what is carried to the next batch, cut off from the graph.
+        next: the position after this batch.
+        epoch: passes over the data after this batch, with its fraction.
+    """
+
+    total: torch.Tensor
+    targets: int
+    sequences: int
+    state: dict[str, torch.Tensor]
+    next: dict[str, Any]
+    epoch: float
 
 
 class Trained(Protocol):
@@ -20,7 +42,9 @@ class Trained(Protocol):
     what the model carries from one batch to the next: named tensors, empty before the first.
     """
 
-    model: torch.nn.Module
+    @property
+    def model(self) -> torch.nn.Module:
+        """What is trained."""
 
     def start(self) -> dict[str, Any]:
         """The position before the first batch."""
@@ -36,23 +60,3 @@ class Trained(Protocol):
 
     def validate(self) -> float | None:
         """Mean loss on the validation part, in nats a target; `None` if there is none. Leaves the model as it was."""
-
-
-class Loss(Protocol):
-    """What a batch gives.
-
-    Attributes:
-        total: the loss, summed over targets; a scalar in the graph.
-        targets: over how many.
-        sequences: in how many sequences these are.
-        state: what is carried to the next batch, cut off from the graph.
-        next: the position after this batch.
-        epoch: passes over the data after this batch, with its fraction.
-    """
-
-    total: torch.Tensor
-    targets: int
-    sequences: int
-    state: dict[str, torch.Tensor]
-    next: dict[str, Any]
-    epoch: float

@@ -44,4 +44,6 @@ class LanguageModelConfig:
                 "dropout is a probability", expected="at least 0 and below 1", got=str(self.dropout)
             )
         if self.initial_std is not None and not 0 <= self.initial_std < float("inf"):
-            raise ConfigurationError("initial_std is a standard deviation", expected="at least 0", got=str(self.initial_std))
+            raise ConfigurationError(
+                "initial_std is a standard deviation", expected="at least 0", got=str(self.initial_std)
+            )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -19,9 +19,10 @@ from unrolled.data.streams import Batch, StreamPosition, Streams, sequential
 from unrolled.errors import ConfigurationError
 from unrolled.kernels import Kernel
 from unrolled.layers import Dropout, Recurrent, StackState, StackStepping, detach, initialise
+from unrolled.tasks import Loss
 from unrolled.tasks.configuration import LanguageModelConfig
 
-__all__ = ["LanguageModel", "LanguageModelStepping", "LanguageModelTask", "OneHot", "TextLoss", "read", "streams_for"]
+__all__ = ["LanguageModel", "LanguageModelStepping", "LanguageModelTask", "OneHot", "read", "streams_for"]
 
 _VALIDATION_STREAMS = 16
 _VALIDATION_LENGTH = 256
@@ -87,8 +88,7 @@ class LanguageModel(torch.nn.Module):
         if isinstance(self.embedding, torch.nn.Embedding):
             # A symbol's vector has a length of about 1 whatever its width: the scale of a one-hot input.
             torch.nn.init.normal_(self.embedding.weight, std=self.embedding.embedding_dim**-0.5)
-        for layer in self.recurrent.layers:
-            layer.reset_parameters()
+        self.recurrent.reset_parameters()
         initialise(self.output.weight, "glorot")
         initialise(self.output.bias, "zeros")
         if std is not None:
@@ -179,18 +179,6 @@ def read(model: LanguageModel, batches: Iterable[Batch]) -> tuple[float, int]:
     return total, targets
 
 
-@dataclass(frozen=True)
-class TextLoss:
-    """What a batch of text gives; see `tasks.Loss`."""
-
-    total: torch.Tensor
-    targets: int
-    sequences: int
-    state: dict[str, torch.Tensor]
-    next: dict[str, Any]
-    epoch: float
-
-
 class LanguageModelTask:
     """A language model and its text; see `tasks.Trained`.
 
@@ -237,12 +225,12 @@ class LanguageModelTask:
         """ln V."""
         return math.log(self.model.vocabulary_size)
 
-    def loss(self, position: dict[str, Any], state: dict[str, torch.Tensor]) -> TextLoss:
+    def loss(self, position: dict[str, Any], state: dict[str, torch.Tensor]) -> Loss:
         """The loss of one chunk, and the state for the next."""
         batch = self._streams.batch(StreamPosition(**position))
         nats, after = self.model.losses(batch, None if batch.fresh else self._unflatten(state))
         epoch = batch.next.epoch + batch.next.chunk / self._streams.chunks_per_epoch(batch.next.epoch)
-        return TextLoss(
+        return Loss(
             total=nats.sum(),
             targets=batch.targets,
             sequences=len(batch.x),

@@ -1,1 +1,4 @@
-"""Training: the loop, budgets, schedules, optimisers, exact resume. It emits events and knows no bars and no samples."""
+"""Training: the loop, budgets, schedules, optimisers, exact resume.
+
+It emits events and knows nothing of bars or samples.
+"""

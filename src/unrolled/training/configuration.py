@@ -100,7 +100,8 @@ class TrainingConfig:
             value = getattr(self, name)
             if value is not None:
                 self._check(name, "at least 1", value >= 1)
-        for name in ("final_rate", "epsilon", "weight_decay", "clip_norm", "clip_value", "patience", "checkpoint_every"):
+        rates = ("final_rate", "epsilon", "weight_decay", "clip_norm", "clip_value")
+        for name in (*rates, "patience", "checkpoint_every"):
             self._check(name, "at least 0", getattr(self, name) >= 0)
         self._check("keep", "at least 1", self.keep >= 1)
         for name in ("warmup", "momentum", "beta1", "beta2", "smoothing"):

@@ -17,7 +17,7 @@ import torch
 from unrolled import __version__
 from unrolled.cells import Equations, find_cell
 from unrolled.data.configuration import TextConfig
-from unrolled.data.store import SplitSources, TokenStore, prepare
+from unrolled.data.store import PARTS, SplitSources, TokenStore, prepare
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.decoding import Sampler, generate
 from unrolled.errors import ConfigurationError, DataError, RunError
@@ -204,7 +204,8 @@ def resume(
             if spent >= 1 and any(value is not None for value in budget.values()):
                 raise ConfigurationError(
                     "the new budget is spent already",
-                    got=f"{loaded.step} steps, {loaded.state['minutes']:.1f} minutes, {loaded.state['epoch']:.2f} epochs",
+                    got=f"{loaded.step} steps, {loaded.state['epoch']:.2f} epochs and {loaded.state['minutes']:.1f} "
+                    "minutes were trained",
                     fix="give a larger one: it is counted from the beginning of the run",
                 )
         if any(value is not None for value in budget.values()):
@@ -300,7 +301,7 @@ def _interruptible(trainer: Trainer) -> Iterator[None]:
 def _facts(run: Run, model: LanguageModel, training: TrainingConfig, store: TokenStore) -> dict[str, str]:
     """What a user wants to see before the bar: what was given and what was chosen."""
     network, measured = run.config["model"], run.config["measured"]
-    tokens = {part: len(store.split(part)) for part in ("train", "valid", "test")}  # type: ignore[arg-type]
+    tokens = {part: len(store.split(part)) for part in PARTS}
     embedding = f"embedding {network['embedding_size']}" if network["embedding_size"] else "one-hot"
     unit = "characters" if store.vocabulary.unit == "char" else f"{store.vocabulary.unit}s"
     budget = next(f"{value:g} {name}" for name in ("minutes", "epochs", "steps") if (value := getattr(training, name)))

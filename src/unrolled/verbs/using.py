@@ -147,9 +147,7 @@ class LanguageModelRun:
                     fix="leave them out with --skip-unknown, or train with --min-count 2 or --unit byte",
                 )
             self.listener.note(f"{len(unknown)} characters are not known and left out: {_listed(unknown)}")
-        return surprisals(
-            self.model, self.vocabulary, ids, alternatives=alternatives, progress=self.listener.reading
-        )
+        return surprisals(self.model, self.vocabulary, ids, alternatives=alternatives, progress=self.listener.reading)
 
     def evaluate(self, split: Part = "valid", protocol: str = "carried", *, window: int | None = None) -> Report:
         """The loss of a part of the run's own text; see `evaluation.evaluate`.
