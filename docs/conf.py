@@ -9,8 +9,11 @@ from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
 from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
 from sphinx.util.math import get_node_equation_number
 from sphinx.writers.html5 import HTML5Translator
+
+from unrolled.cells import BUILTIN, as_latex, find_cell
 
 project = "unrolled"
 author = "The unrolled authors"
@@ -64,5 +67,22 @@ def _visit_math_block(self: HTML5Translator, node: nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
+class BuiltInCells(SphinxDirective):
+    """A section for each built-in cell: what its file says of it, and its equations, printed as the page is built."""
+
+    def run(self) -> list[nodes.Node]:
+        sections: list[nodes.Node] = []
+        for name in BUILTIN:
+            equations = find_cell(name)
+            section = nodes.section("", nodes.title("", "", nodes.literal("", name)), ids=[f"cell-{name}"])
+            section += [nodes.paragraph("", paragraph) for paragraph in equations.doc.split("\n\n")]
+            formula = as_latex(equations)
+            section += nodes.math_block(formula, formula, docname=self.env.docname, number=None, label=None)
+            self.set_source_info(section)
+            sections.append(section)
+        return sections
+
+
 def setup(app: Sphinx) -> None:
+    app.add_directive("built-in-cells", BuiltInCells)
     app.add_html_math_renderer("mathml", (_visit_math, None), (_visit_math_block, None))

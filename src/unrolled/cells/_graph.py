@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, NoReturn
 
 from unrolled.errors import CellError, nearest
 
@@ -19,6 +20,27 @@ ARITY = {
     **dict.fromkeys(BINARY, 2),
     **dict.fromkeys(("input", "state", "parameter", "constant"), 0),
     "map": 1,
+}
+# The operations on plain numbers, for what a cell computes of them alone: `sqrt(2) * h`.
+ON_NUMBERS: dict[str, Callable[..., float]] = {
+    "neg": operator.neg,
+    "sigmoid": lambda value: (1 + math.tanh(value / 2)) / 2,
+    "tanh": math.tanh,
+    "relu": lambda value: max(value, 0.0),
+    "softplus": lambda value: max(value, 0.0) + math.log1p(math.exp(-abs(value))),
+    "exp": math.exp,
+    "log": math.log,
+    "sqrt": math.sqrt,
+    "sin": math.sin,
+    "cos": math.cos,
+    "absolute": abs,
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "div": operator.truediv,
+    "pow": math.pow,
+    "maximum": max,
+    "minimum": min,
 }
 
 
@@ -59,28 +81,69 @@ class Equations:
     init: tuple[tuple[str, float | str], ...] = ()
 
     def __post_init__(self) -> None:
+        leaves = (self.input, *self.states)
+        if len(leaves) < 2 or len({*leaves}) < len(leaves) or not all(leaf.isidentifier() for leaf in leaves):
+            self._wrong(
+                "a cell needs an input and at least one state, each with a name of its own", got=", ".join(leaves)
+            )
+        for index in range(len(self.nodes)):
+            self._check_node(index)
+        for index in (self.output, *self.next_states, *(index for _, index in self.names)):
+            if not 0 <= index < len(self.nodes) or self._kinds[index] == "number":
+                self._wrong(f"node {index} is no value that could be given a name")
+        if len(self.states) != len(self.next_states):
+            self._wrong(f"there are {len(self.states)} states before a step and {len(self.next_states)} after it")
+        self._check_parameters()
+        self._check_init()
+
+    def _wrong(self, problem: str, *, got: str | None = None, fix: str | None = None) -> NoReturn:
+        raise CellError(problem, got=got, where=f"cell {self.name}", fix=fix)
+
+    def _check_node(self, index: int) -> None:
+        node = self.nodes[index]
+        if node.op not in ARITY:
+            self._wrong(f"unknown operation {node.op!r} in node {index}", fix=nearest(node.op, ARITY))
+        if len(node.args) != ARITY[node.op] or not all(0 <= argument < index for argument in node.args):
+            self._wrong(f"node {index} ({node.op}) has wrong arguments", got=str(node.args))
+        known = {"input": (self.input,), "state": self.states}.get(node.op)
+        parts = node.name.split(".")
+        if node.op in ("parameter", "map"):
+            fits = len(parts) == 2 and all(part.isidentifier() for part in parts)
+        else:
+            fits = node.name in known if known else not node.name
+        if not fits or not math.isfinite(node.number) or (node.number and node.op != "constant"):
+            self._wrong(f"node {index} ({node.op}) has a wrong name or number", got=f"{node.name!r}, {node.number}")
+        of = [self.nodes[argument] for argument in node.args]
+        if of and all(argument.op == "constant" for argument in of):
+            self._wrong(f"node {index} ({node.op}) is arithmetic on numbers alone")
+        if node.op == "pow" and of[1].op != "constant":
+            self._wrong(f"node {index} is a power without a number as its exponent")
+        if node.op == "div" and of[1].op == "constant" and of[1].number == 0:
+            self._wrong("the equations divide by zero")
+
+    def _check_parameters(self) -> None:
         matrices = {node.name for node in self.nodes if node.op == "map"}
-        both = sorted(matrices & {node.name for node in self.nodes if node.op == "parameter"})
-        if both:
-            raise CellError(
-                f"{both[0]} is a matrix in one equation and a vector in another",
-                where=f"cell {self.name}",
-                fix="give one of the two another name",
+        for name in sorted(matrices & {node.name for node in self.nodes if node.op == "parameter"}):
+            self._wrong(
+                f"{name} is a matrix in one equation and a vector in another", fix="give one of the two another name"
             )
         for name in sorted(matrices):
             kinds = {self._kinds[node.args[0]] for node in self.nodes if node.op == "map" and node.name == name}
             if len(kinds) > 1:
-                raise CellError(
+                self._wrong(
                     f"{name} is applied to the input and to a state: it would need two shapes",
-                    where=f"cell {self.name}",
                     fix="give each its own matrix",
                 )
+
+    def _check_init(self) -> None:
         known = {*self.parameters, *(name.split(".")[0] for name in self.parameters)}
         for key, how in self.init:
             if key not in known:
-                raise CellError(f"init names an unknown parameter, {key!r}", fix=nearest(key, known))
+                self._wrong(f"init names an unknown parameter, {key!r}", fix=nearest(str(key), known))
             if isinstance(how, str) and how not in INITIALISERS:
-                raise CellError(f"init of {key} is an unknown initialiser, {how!r}", fix=nearest(how, INITIALISERS))
+                self._wrong(f"init of {key} is an unknown initialiser, {how!r}", fix=nearest(how, INITIALISERS))
+            if not isinstance(how, str) and not (isinstance(how, int | float) and math.isfinite(how)):
+                self._wrong(f"init of {key} is neither a number nor the name of an initialiser", got=repr(how))
 
     @cached_property
     def _kinds(self) -> tuple[str, ...]:
@@ -159,32 +222,30 @@ class Equations:
             CellError: the values are not equations.
         """
         try:
-            nodes = tuple(_node(entry, index, where) for index, entry in enumerate(value["nodes"]))
-            indices = range(len(nodes))
-            equations = cls(
-                name=str(value["name"]),
-                doc=str(value["doc"]),
-                input=str(value["input"]),
-                states=tuple(str(state) for state in value["states"]),
-                nodes=nodes,
-                output=indices[value["output"]],
-                next_states=tuple(indices[index] for index in value["next_states"]),
-                names=tuple((str(key), indices[index]) for key, index in value["names"].items()),
-                init=tuple((str(key), how if isinstance(how, str) else float(how)) for key, how in value["init"].items()),
+            given = _typed(value, dict)
+            known = [field.name for field in fields(cls)]
+            for key in given:
+                if key not in known:
+                    raise CellError(f"unknown key {key!r}", fix=nearest(str(key), known))
+            return cls(
+                name=_typed(given["name"], str),
+                doc=_typed(given["doc"], str),
+                input=_typed(given["input"], str),
+                states=tuple(_typed(state, str) for state in _typed(given["states"], list)),
+                nodes=tuple(_node(_typed(entry, dict)) for entry in _typed(given["nodes"], list)),
+                output=_typed(given["output"], int),
+                next_states=tuple(_typed(index, int) for index in _typed(given["next_states"], list)),
+                names=tuple((key, _typed(index, int)) for key, index in _typed(given["names"], dict).items()),
+                init=tuple(
+                    (key, how if isinstance(how, str) else _number(how))
+                    for key, how in _typed(given["init"], dict).items()
+                ),
             )
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-            raise CellError(f"these are not a cell's equations ({type(error).__name__}: {error})", where=where) from error
-        given = [node.name for node in nodes if node.op == "state"]
-        if not equations.states or len(equations.states) != len(equations.next_states) or set(given) - {*equations.states}:
-            raise CellError("the states of these equations do not fit each other", where=where)
-        return equations
-
-    def walk(self, index: int) -> Iterator[int]:
-        """The node and all that it is made of, without looking through maps."""
-        yield index
-        if self.nodes[index].op != "map":
-            for argument in self.nodes[index].args:
-                yield from self.walk(argument)
+        except CellError as error:
+            raise CellError(error.problem, got=error.got, where=where, fix=error.fix) from error
+        except (KeyError, TypeError, OverflowError) as error:
+            problem = f"these are not a cell's equations ({type(error).__name__}: {error})"
+            raise CellError(problem, where=where) from error
 
 
 def _plain(node: Node) -> dict[str, Any]:
@@ -198,13 +259,22 @@ def _plain(node: Node) -> dict[str, Any]:
     return plain
 
 
-def _node(entry: dict[str, Any], index: int, where: str) -> Node:
-    op, args = entry["op"], tuple(entry.get("args", ()))
-    if op not in ARITY:
-        raise CellError(f"unknown operation {op!r} in node {index}", where=where, fix=nearest(str(op), ARITY))
-    if len(args) != ARITY[op] or not all(type(argument) is int and 0 <= argument < index for argument in args):
-        raise CellError(f"node {index} ({op}) has wrong arguments: {args}", where=where)
-    name, number = entry.get("name", ""), float(entry.get("number", 0.0))
-    if not isinstance(name, str) or (op in NAMED) != bool(name) or not math.isfinite(number):
-        raise CellError(f"node {index} ({op}) has a wrong name or number", where=where)
-    return Node(op, args, name, number)
+def _node(entry: dict[str, Any]) -> Node:
+    unknown = entry.keys() - {"op", "args", "name", "number"}
+    if unknown:
+        raise TypeError(f"a node has {', '.join(sorted(unknown))}")
+    arguments = tuple(_typed(argument, int) for argument in _typed(entry.get("args", []), list))
+    return Node(
+        _typed(entry["op"], str), arguments, _typed(entry.get("name", ""), str), _number(entry.get("number", 0.0))
+    )
+
+
+def _typed(value: Any, kind: type) -> Any:
+    # By its exact type: `true` is no index.
+    if type(value) is not kind:
+        raise TypeError(f"{value!r:.60} is not {kind.__name__}")
+    return value
+
+
+def _number(value: Any) -> float:
+    return float(value if type(value) is int else _typed(value, float))

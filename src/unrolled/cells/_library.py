@@ -76,10 +76,11 @@ def _run(path: Path) -> ModuleType:
     except CellError:
         raise
     except SyntaxError as error:
+        where = f"{error.filename or path}:{error.lineno}"
         raise CellError(
-            f"the cell file is not Python: {error.msg}", where=f"{path}:{error.lineno}", got=(error.text or "").strip()
+            f"the cell file is not Python: {error.msg}", where=where, got=(error.text or "").strip()
         ) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         where = f"{path}:{lines[-1]}" if lines else str(path)
         raise CellError(f"the cell file raised {type(error).__name__}: {error}", where=where) from error

@@ -9,14 +9,15 @@ of every linear map. A map is opaque: `W.i @ v` has the adjoints W.iᵀ da for v
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
 import sympy
 
-from unrolled.cells._graph import Equations
+from unrolled.cells._graph import ON_NUMBERS, Equations
 
 __all__ = ["Derivation", "Instruction", "Product", "Program", "derive", "leaf_name"]
 
@@ -63,83 +64,51 @@ class Product:
     weights: tuple[str, ...]
 
 
-class _Sigmoid(sympy.Function):  # type: ignore[misc]
-    def fdiff(self, argindex: int = 1) -> Any:
-        return self * (1 - self)
+def _opaque(op: str, *slopes: Callable[..., Any]) -> Any:
+    """A function of which SymPy knows nothing but its slope for each argument, from its own value and the arguments.
+
+    Its own `sqrt`, `exp` or `tanh` it would rewrite (the root of x**2 as |x|), to what is no operation of ours.
+    """
+
+    def fdiff(self: Any, argindex: int = 1) -> Any:
+        return slopes[argindex - 1](self, *self.args)
+
+    return type(sympy.Function)(op, (sympy.Function,), {"fdiff": fdiff})
 
 
-class _Relu(sympy.Function):  # type: ignore[misc]
-    def fdiff(self, argindex: int = 1) -> Any:
-        return _Step(self.args[0])
-
-
-class _Step(sympy.Function):  # type: ignore[misc]
-    """1 where the argument is above 0, else 0: the derivative of relu that PyTorch takes, 0 at 0."""
-
-    def fdiff(self, argindex: int = 1) -> Any:
-        return sympy.Integer(0)
-
-
-class _Softplus(sympy.Function):  # type: ignore[misc]
-    def fdiff(self, argindex: int = 1) -> Any:
-        return _Sigmoid(self.args[0])
-
-
-class _Absolute(sympy.Function):  # type: ignore[misc]
-    def fdiff(self, argindex: int = 1) -> Any:
-        return _Step(self.args[0]) - _Step(-self.args[0])
-
-
-class _Maximum(sympy.Function):  # type: ignore[misc]
-    def fdiff(self, argindex: int = 1) -> Any:
-        difference = self.args[0] - self.args[1]
-        return _half(difference) if argindex == 1 else _half(-difference)
-
-
-class _Minimum(sympy.Function):  # type: ignore[misc]
-    def fdiff(self, argindex: int = 1) -> Any:
-        difference = self.args[1] - self.args[0]
-        return _half(difference) if argindex == 1 else _half(-difference)
+# 1 where the argument is above 0, else 0: the derivative of relu that PyTorch takes, 0 at 0.
+_STEP = _opaque("step", lambda y, x: sympy.Integer(0))
 
 
 def _half(difference: Any) -> Any:
     """1 above 0, 1/2 at 0 (as PyTorch shares the gradient of a tie), 0 below."""
-    return (1 + _Step(difference) - _Step(-difference)) / 2
+    return (1 + _STEP(difference) - _STEP(-difference)) / 2
 
 
-_FUNCTIONS: dict[str, Any] = {
-    "sigmoid": _Sigmoid,
-    "tanh": sympy.tanh,
-    "relu": _Relu,
-    "softplus": _Softplus,
-    "exp": sympy.exp,
-    "log": sympy.log,
-    "sqrt": sympy.sqrt,
-    "sin": sympy.sin,
-    "cos": sympy.cos,
-    "absolute": _Absolute,
-    "maximum": _Maximum,
-    "minimum": _Minimum,
+_SIGMOID = _opaque("sigmoid", lambda y, x: y * (1 - y))
+_SIN: Any = _opaque("sin", lambda y, x: _COS(x))
+_COS: Any = _opaque("cos", lambda y, x: -_SIN(x))
+_POWER: Any = _opaque("pow", lambda y, x, n: n * _POWER(x, n - 1))
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "sigmoid": _SIGMOID,
+    "tanh": _opaque("tanh", lambda y, x: 1 - y**2),
+    "relu": _opaque("relu", lambda y, x: _STEP(x)),
+    "softplus": _opaque("softplus", lambda y, x: _SIGMOID(x)),
+    "exp": _opaque("exp", lambda y, x: y),
+    "log": _opaque("log", lambda y, x: 1 / x),
+    "sqrt": _opaque("sqrt", lambda y, x: 1 / (2 * y)),
+    "sin": _SIN,
+    "cos": _COS,
+    "absolute": _opaque("absolute", lambda y, x: _STEP(x) - _STEP(-x)),
+    "maximum": _opaque("maximum", lambda y, u, v: _half(u - v), lambda y, u, v: _half(v - u)),
+    "minimum": _opaque("minimum", lambda y, u, v: _half(v - u), lambda y, u, v: _half(u - v)),
     "neg": lambda value: -value,
     "add": lambda left, right: left + right,
     "sub": lambda left, right: left - right,
     "mul": lambda left, right: left * right,
     "div": lambda left, right: left / right,
-    "pow": lambda left, right: left**right,
-}
-_OPERATIONS = {
-    _Sigmoid: "sigmoid",
-    sympy.tanh: "tanh",
-    _Relu: "relu",
-    _Step: "step",
-    _Softplus: "softplus",
-    sympy.exp: "exp",
-    sympy.log: "log",
-    sympy.sin: "sin",
-    sympy.cos: "cos",
-    _Absolute: "absolute",
-    _Maximum: "maximum",
-    _Minimum: "minimum",
+    # Whole powers are SymPy's own; a root stays as it is written.
+    "pow": lambda base, exponent: base**exponent if exponent.is_Integer else _POWER(base, exponent),
 }
 
 
@@ -147,6 +116,11 @@ def leaf_name(equations: Equations, index: int) -> str:
     """The name of a leaf in programs: the input, a state, a parameter ("b.i"), or "@12" for the map that is node 12."""
     node = equations.nodes[index]
     return f"@{index}" if node.op == "map" else node.name
+
+
+_ON_NUMBERS = ON_NUMBERS | {"step": lambda value: float(value > 0)}
+# SymPy calls itself a few times for each level of an expression.
+_DEEPEST = 20
 
 
 @cache
@@ -165,9 +139,28 @@ class Derivation:
 
     def __init__(self, equations: Equations) -> None:
         self.equations = equations
-        self._named = {index for _, index in equations.names} | {equations.output, *equations.next_states}
-        self._named = {index for index in self._named if not self.is_leaf(index)}
+        self._named = self._values()
         self.products = self._stages()
+
+    def _values(self) -> set[int]:
+        """The nodes that are values of their own in a program, each computed and differentiated once.
+
+        They are those with a name, and those used more than once or very deep: written out wherever they are used, the
+        equations of a loop inside a step would double with every turn.
+        """
+        equations = self.equations
+        uses = Counter(argument for node in equations.nodes for argument in node.args)
+        named = {index for _, index in equations.names} | {equations.output, *equations.next_states}
+        named |= {index for index, count in uses.items() if count > 1}
+        named = {index for index in named if equations.nodes[index].op != "constant" and not self.is_leaf(index)}
+        depth: list[int] = []
+        for index, node in enumerate(equations.nodes):
+            inner = (argument for argument in node.args if argument not in named)
+            depth.append(0 if self.is_leaf(index) else 1 + max((depth[argument] for argument in inner), default=0))
+            if depth[index] > _DEEPEST:
+                named.add(index)
+                depth[index] = 0
+        return named
 
     def _stages(self) -> tuple[Product, ...]:
         nodes = self.equations.nodes
@@ -213,27 +206,30 @@ class Derivation:
         results = tuple((f"next {state}", index) for state, index in after)
         return results if self.output_state is not None else (*results, ("output", self.equations.output))
 
-    def _expression(self, index: int, through: bool = False) -> Any:
-        """A node as SymPy writes it, in terms of leaves and of the named values it is made of (not of those if
-        `through`)."""
+    def _expression(self, index: int) -> Any:
+        """A node as SymPy writes it, in terms of leaves and of the values it is made of."""
         node = self.equations.nodes[index]
         if node.op == "constant":
             # An integer stays one, so that x**2 and 1 - z differentiate as they are written.
             return sympy.Integer(int(node.number)) if node.number.is_integer() else sympy.Float(node.number)
         if self.is_leaf(index):
             return _symbol(leaf_name(self.equations, index))
-        arguments = [self._part(argument, through) for argument in node.args]
-        return _FUNCTIONS[node.op](*arguments)
+        return _FUNCTIONS[node.op](*(self._part(argument) for argument in node.args))
 
-    def _part(self, index: int, through: bool = False) -> Any:
-        if index in self._named and not through:
-            return _symbol(f"v{index}")
-        return self._expression(index, through)
+    def _part(self, index: int) -> Any:
+        # A name that no argument of a cell can have.
+        return _symbol(f"={index}") if index in self._named else self._expression(index)
 
     def _definitions(self, nodes: Iterable[int]) -> list[tuple[str, Any]]:
-        """The named values that these nodes are made of, and themselves, in the order they are computed."""
-        needed = sorted({inner for index in nodes for inner in self.equations.walk(index)} & self._named)
-        return [(f"v{index}", self._expression(index)) for index in needed]
+        """The values that these nodes are made of, and themselves, in the order they are computed."""
+        seen: set[int] = set()
+        waiting = list(nodes)
+        while waiting:
+            index = waiting.pop()
+            if index not in seen and not self.is_leaf(index):
+                seen.add(index)
+                waiting.extend(self.equations.nodes[index].args)
+        return [(f"={index}", self._expression(index)) for index in sorted(seen & self._named)]
 
     @cached_property
     def output_program(self) -> Program:
@@ -241,35 +237,45 @@ class Derivation:
         nodes = [index for _, index in self.results]
         return _program(self._definitions(nodes), [(name, self._part(index)) for name, index in self.results])
 
-    def value_program(self, nodes: Sequence[int]) -> Program:
-        """From leaves to the values of any nodes; the results are named by the index of the node."""
-        return _program(self._definitions(nodes), [(str(index), self._part(index)) for index in nodes])
+    @cached_property
+    def argument_programs(self) -> dict[Product, Program]:
+        """From leaves to the value that a product is of ("argument"), for every product of no leaf."""
+        return {
+            product: _program(self._definitions([product.argument]), [("argument", self._part(product.argument))])
+            for product in self.products
+            if not self.is_leaf(product.argument)
+        }
 
     @cached_property
     def output_adjoint(self) -> Program:
         """From the leaves and the adjoints of `results` ("d next h", "d output") to those of the leaves ("d h")."""
         return self._adjoint(self.results)
 
-    def argument_adjoint(self, product: Product) -> Program:
+    @cached_property
+    def argument_adjoints(self) -> dict[Product, Program]:
         """From the leaves and the adjoint of a product's argument ("d argument") to the adjoints of its leaves."""
-        return self._adjoint([("argument", product.argument)])
+        return {product: self._adjoint([("argument", product.argument)]) for product in self.argument_programs}
+
+    def argument_adjoint(self, product: Product) -> Program:
+        """The one of `argument_adjoints` for a product."""
+        return self.argument_adjoints[product]
 
     def _adjoint(self, results: Sequence[tuple[str, int]]) -> Program:
-        """The reverse pass over named values: each one's adjoint is the sum over what uses it, by SymPy's derivative."""
+        """The reverse pass over values: each one's adjoint is the sum over what uses it, by SymPy's derivative."""
         totals: dict[str, Any] = {}
 
         def pass_on(expression: Any, adjoint: Any) -> None:
             for symbol in sorted(expression.free_symbols, key=str):
-                totals[symbol.name] = totals.get(symbol.name, 0) + adjoint * expression.diff(symbol)
+                totals[symbol.name] = totals.get(symbol.name, sympy.Integer(0)) + adjoint * expression.diff(symbol)
 
         for name, index in results:
             pass_on(self._part(index), _symbol(f"d {name}"))
         forward = self._definitions([index for _, index in results])
         backward: list[tuple[str, Any]] = []
         for name, expression in reversed(forward):
-            backward.append((f"d {name}", sympy.sympify(totals.pop(name, 0))))
+            backward.append((f"d {name}", totals.pop(name, sympy.Integer(0))))
             pass_on(expression, _symbol(f"d {name}"))
-        return _program([*forward, *backward], [(f"d {leaf}", sympy.sympify(total)) for leaf, total in totals.items()])
+        return _program([*forward, *backward], [(f"d {leaf}", total) for leaf, total in totals.items()])
 
     @cached_property
     def is_linear_in_state(self) -> bool:
@@ -277,10 +283,19 @@ class Derivation:
         state: then the whole sequence is a scan, which can be done in parallel over time."""
         if self.recurrent:
             return False
-        states = [_symbol(state) for state in self.equations.states]
-        after = [self._expression(index, through=True) for index in self.equations.next_states]
-        slopes = [sympy.expand(expression.diff(state)) for expression in after for state in states]
-        return not any(slope.has(state) for slope in slopes for state in states)
+        degrees: list[int] = []  # 0 without a state in it, 1 affine in the states, 2 anything else
+        for node in self.equations.nodes:
+            of = [degrees[argument] for argument in node.args]
+            if node.op == "state":
+                degree = 1
+            elif node.op in ("add", "sub", "neg"):
+                degree = max(of)
+            elif node.op == "mul" or (node.op == "div" and not of[1]):
+                degree = sum(of)
+            else:
+                degree = 2 * any(of)
+            degrees.append(min(degree, 2))
+        return all(degrees[index] < 2 for index in self.equations.next_states)
 
 
 def _symbol(name: str) -> Any:
@@ -299,12 +314,18 @@ def _program(definitions: Sequence[tuple[str, Any]], outputs: Sequence[tuple[str
 
 
 class _Lowering:
+    """Expressions as instructions, equal ones once."""
+
     def __init__(self) -> None:
         self.rename: dict[str, str | float] = {}
         self._targets: dict[tuple[str, tuple[str | float, ...]], str] = {}
 
-    def emit(self, op: str, *args: str | float) -> str:
-        return self._targets.setdefault((op, args), f"t{len(self._targets)}")
+    def emit(self, op: str, *args: str | float) -> str | float:
+        # `maximum(h + 1, h)` has slopes that are a step of numbers alone.
+        given = [argument for argument in args if not isinstance(argument, str)]
+        if len(given) == len(args):
+            return float(_ON_NUMBERS[op](*given))
+        return self._targets.setdefault((op, args), f"%{len(self._targets)}")
 
     def needed(self, results: set[str | float]) -> tuple[Instruction, ...]:
         """The instructions that the results depend on, in order."""
@@ -317,7 +338,8 @@ class _Lowering:
 
     def lower(self, expression: Any) -> str | float:
         if expression.is_Symbol:
-            return self.rename.get(expression.name, expression.name)
+            name: str = expression.name
+            return self.rename.get(name, name)
         if expression.is_Number:
             return float(expression)
         if expression.is_Add:
@@ -326,7 +348,7 @@ class _Lowering:
             return self._product(expression)
         if expression.is_Pow:
             return self._power(expression.base, expression.exp)
-        return self.emit(_OPERATIONS[expression.func], *(self.lower(argument) for argument in expression.args))
+        return self.emit(expression.func.__name__, *(self.lower(argument) for argument in expression.args))
 
     def _sum(self, expression: Any) -> str | float:
         terms = sorted(expression.args, key=lambda term: bool(term.could_extract_minus_sign()))
@@ -346,7 +368,7 @@ class _Lowering:
         for factor in above:
             value = self.lower(factor)
             total = value if total is None else self.emit("mul", total, value)
-        if number != 1 and number != -1 or total is None:
+        if (number != 1 and number != -1) or total is None:
             total = float(number) if total is None else self.emit("mul", total, float(number))
             number = 1
         for factor in below:
@@ -355,8 +377,6 @@ class _Lowering:
 
     def _power(self, base: Any, exponent: Any) -> str | float:
         value = self.lower(base)
-        if exponent == sympy.Rational(1, 2):
-            return self.emit("sqrt", value)
         if exponent == -1:
             return self.emit("div", 1.0, value)
         if exponent == 2:

@@ -16,6 +16,7 @@ one by one, and `b.h` there is a vector of shape (H,). What comes out is an `Equ
 from __future__ import annotations
 
 import inspect
+import math
 import numbers
 import sys
 import traceback
@@ -23,7 +24,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any, NoReturn, overload
 
-from unrolled.cells._graph import BINARY, UNARY, Equations, Node
+from unrolled.cells._graph import ON_NUMBERS, Equations, Node
 from unrolled.errors import CellError, nearest
 
 __all__ = [
@@ -62,39 +63,42 @@ class Value:
         self.op, self.args, self.name, self.number = op, tuple(args), name, number
 
     def __add__(self, other: object) -> Value:
-        return Value("add", (self, _value(other)))
+        return _operation("add", self, other)
 
     def __radd__(self, other: object) -> Value:
-        return Value("add", (_value(other), self))
+        return _operation("add", other, self)
 
     def __sub__(self, other: object) -> Value:
-        return Value("sub", (self, _value(other)))
+        return _operation("sub", self, other)
 
     def __rsub__(self, other: object) -> Value:
-        return Value("sub", (_value(other), self))
+        return _operation("sub", other, self)
 
     def __mul__(self, other: object) -> Value:
-        return Value("mul", (self, _value(other)))
+        return _operation("mul", self, other)
 
     def __rmul__(self, other: object) -> Value:
-        return Value("mul", (_value(other), self))
+        return _operation("mul", other, self)
 
     def __truediv__(self, other: object) -> Value:
-        return Value("div", (self, _value(other)))
+        return _operation("div", self, other)
 
     def __rtruediv__(self, other: object) -> Value:
-        return Value("div", (_value(other), self))
+        return _operation("div", other, self)
 
     def __pow__(self, exponent: object) -> Value:
         if not isinstance(exponent, numbers.Real):
             raise CellError("a power needs a number as its exponent", expected="value ** 2", got=f"value ** {exponent}")
-        return Value("pow", (self, _value(exponent)))
+        return _operation("pow", self, exponent)
+
+    def __rpow__(self, base: object) -> Value:
+        raise CellError("a power needs a number as its exponent", got=f"{base!r} ** value", fix="use `exp`")
 
     def __neg__(self) -> Value:
-        return Value("neg", (self,))
+        return _operation("neg", self)
 
     def __abs__(self) -> Value:
-        return Value("absolute", (self,))
+        return _operation("absolute", self)
 
     def __matmul__(self, other: object) -> Value:
         raise CellError(
@@ -119,18 +123,33 @@ class Value:
     def __len__(self) -> int:
         self._mixes("asking how many units a value has")
 
-    def __bool__(self) -> bool:
+    def _branches(self) -> NoReturn:
         raise CellError(
             "an equation cannot depend on whether a value is true",
             expected="the same arithmetic for every unit and time step",
             fix="use `maximum`, `minimum` or `relu`",
         )
 
+    def __bool__(self) -> bool:
+        self._branches()
+
+    def __eq__(self, other: object) -> bool:
+        self._branches()
+
+    def __lt__(self, other: object) -> bool:
+        self._branches()
+
+    __hash__ = object.__hash__
+    __ne__, __le__, __gt__, __ge__ = __eq__, __lt__, __lt__, __lt__
+
     def __float__(self) -> float:
         _unknown("a function of numbers, such as one of `math`")
 
-    def __array_ufunc__(self, function: Any, *args: object, **kwargs: object) -> NoReturn:
-        _unknown(f"numpy.{getattr(function, '__name__', function)}")
+    def __array_ufunc__(self, function: Any, method: str, *args: object, **kwargs: object) -> Value:
+        name = getattr(function, "__name__", str(function))
+        if name in _NUMPY and method == "__call__" and not kwargs:
+            return _operation(_NUMPY[name], *args)
+        _unknown(f"numpy.{name}")
 
     @classmethod
     def __torch_function__(cls, function: Any, *args: object, **kwargs: object) -> NoReturn:
@@ -150,7 +169,10 @@ class Parameter(Value):
         super().__init__("parameter", name=name)
 
     def __matmul__(self, other: object) -> Value:
-        return Value("map", (_value(other),), name=self.name)
+        value = _value(other)
+        if value.op == "constant":
+            raise CellError(f"{self.name} is applied to a number", expected="a matrix is applied to values of units")
+        return Value("map", (value,), name=self.name)
 
 
 class Parameters:
@@ -175,6 +197,17 @@ W, U, V = Parameters("W"), Parameters("U"), Parameters("V")
 a, b, d, p = Parameters("a"), Parameters("b"), Parameters("d"), Parameters("p")
 
 
+# What NumPy calls the operations that one of its numbers asks it for: `numpy.sqrt(2) * h`.
+_NUMPY = {"add": "add", "subtract": "sub", "multiply": "mul", "divide": "div"}
+
+
+def _operation(op: str, *operands: object) -> Value:
+    values = [_value(operand) for operand in operands]
+    if all(value.op == "constant" for value in values):
+        return Value("constant", number=ON_NUMBERS[op](*(value.number for value in values)))
+    return Value(op, values)
+
+
 def _unknown(function: str) -> NoReturn:
     raise CellError(
         "an unknown function was applied to a value",
@@ -187,6 +220,8 @@ def _value(given: object) -> Value:
     if isinstance(given, Value):
         return given
     if isinstance(given, numbers.Real) and not isinstance(given, bool):
+        if not math.isfinite(given):
+            raise CellError("a number in the equations is not finite", got=str(given))
         return Value("constant", number=float(given))
     if isinstance(given, Parameters):
         raise CellError(f"`{given._family}` stands alone", expected=f"`{given._family}.h`, with a name after the point")
@@ -199,7 +234,7 @@ def _value(given: object) -> Value:
 
 def _unary(op: str) -> Callable[[object], Value]:
     def function(value: object) -> Value:
-        return Value(op, (_value(value),))
+        return _operation(op, value)
 
     function.__name__, function.__doc__ = op, f"`{op}` of every unit."
     return function
@@ -207,7 +242,7 @@ def _unary(op: str) -> Callable[[object], Value]:
 
 def _binary(op: str) -> Callable[[object, object], Value]:
     def function(left: object, right: object) -> Value:
-        return Value(op, (_value(left), _value(right)))
+        return _operation(op, left, right)
 
     function.__name__, function.__doc__ = op, f"The {op} of two values, unit by unit."
     return function
@@ -250,11 +285,18 @@ def cell(
 
 
 def _trace(function: Callable[..., Any], init: dict[str, float | str], name: str) -> Equations:
+    if not inspect.isfunction(function):
+        raise CellError("`@cell` stands above a function", got=repr(function), fix="or `@cell(init={...}, name=...)`")
     name = name or function.__name__.replace("_", "-")
-    arguments = list(inspect.signature(function).parameters)
+    signature = inspect.signature(function).parameters
+    arguments = list(signature)
     where = f"{function.__code__.co_filename}:{function.__code__.co_firstlineno}, cell {name}"
     if len(arguments) < 2:
         raise CellError("a cell needs an input and at least one state", got=f"{len(arguments)} arguments", where=where)
+    if any(argument.kind is not argument.POSITIONAL_OR_KEYWORD for argument in signature.values()):
+        raise CellError(
+            "a cell's arguments are its input and its states by name", got=", ".join(arguments), where=where
+        )
     leaves = [Value("input", name=arguments[0]), *(Value("state", name=state) for state in arguments[1:])]
     found: dict[str, Any] = {}
 
@@ -275,26 +317,26 @@ def _trace(function: Callable[..., Any], init: dict[str, float | str], name: str
         sys.setprofile(before)
     output, states = _outputs(returned, arguments[1:], where)
     flat = _Flattening()
+    used = {id(value) for value in _tree((output, *states))}
+    gates = {key: v for key, v in found.items() if id(v) in used and v.op not in ("input", "state", "constant")}
+    # Gates first and in the order of the text: shapes, parameters and drawings then follow the equations.
+    order = sorted(gates, key=lambda key: key in arguments)
+    names = {key: flat.add(gates[key]) for key in order}
+    indices = [flat.add(value) for value in (output, *states)]
     try:
-        used = {id(value) for value in _tree((output, *states))}
-        gates = {key: v for key, v in found.items() if id(v) in used and v.op not in ("input", "state")}
-        # Gates first and in the order of the text: shapes, parameters and drawings then follow the equations.
-        order = sorted(gates, key=lambda key: key in arguments)
-        names = {key: flat.add(gates[key]) for key in order}
-        indices = [flat.add(value) for value in (output, *states)]
+        return Equations(
+            name=name,
+            doc=inspect.getdoc(function) or "",
+            input=arguments[0],
+            states=tuple(arguments[1:]),
+            nodes=tuple(flat.nodes),
+            output=indices[0],
+            next_states=tuple(indices[1:]),
+            names=tuple(names.items()),
+            init=tuple(sorted(init.items())),
+        )
     except CellError as error:
         raise CellError(error.problem, expected=error.expected, got=error.got, where=where, fix=error.fix) from None
-    return Equations(
-        name=name,
-        doc=inspect.getdoc(function) or "",
-        input=arguments[0],
-        states=tuple(arguments[1:]),
-        nodes=tuple(flat.nodes),
-        output=indices[0],
-        next_states=tuple(indices[1:]),
-        names=tuple(names.items()),
-        init=tuple(sorted(init.items())),
-    )
 
 
 def _outputs(returned: Any, states: list[str], where: str) -> tuple[Value, list[Value]]:
@@ -310,6 +352,8 @@ def _outputs(returned: Any, states: list[str], where: str) -> tuple[Value, list[
     output = returned[0] if explicit else after[0]
     if not isinstance(output, Value):
         raise CellError("a cell's output is a value", got=type(output).__name__, where=where)
+    if "constant" in (value.op for value in (output, *after)):
+        raise CellError("a cell returns a plain number", expected="a value of its equations", where=where)
     return output, list(after)
 
 
@@ -322,6 +366,16 @@ def _explained(error: Exception, function: Callable[..., Any], name: str) -> Cel
         return CellError(error.problem, expected=error.expected, got=error.got, where=where, fix=error.fix)
     if isinstance(error, NameError):
         unknown = str(getattr(error, "name", "") or error)
+        if unknown in function.__code__.co_varnames:
+            return CellError(
+                f"{unknown} is used before it is computed",
+                where=where,
+                fix="a name of a family or a function is hidden by a value of that name: give the value another",
+            )
+        if unknown in __all__:
+            return CellError(
+                f"{unknown} is used and not imported", where=where, fix=f"write `from unrolled.cells import {unknown}`"
+            )
         return CellError(
             f"the equations use an unknown name, {unknown!r}",
             expected=f"an argument, a parameter (W.i, U.i, b.i, ...) or one of {_FUNCTIONS}",
@@ -351,12 +405,18 @@ class _Flattening:
         self._seen: dict[int, tuple[Value, int]] = {}
 
     def add(self, value: Value) -> int:
-        if id(value) in self._seen:
-            return self._seen[id(value)][1]
-        node = Node(value.op, tuple(self.add(argument) for argument in value.args), value.name, value.number)
-        assert node.op in (*UNARY, *BINARY, "input", "state", "parameter", "constant", "map")
-        if node not in self._known:
-            self._known[node] = len(self.nodes)
-            self.nodes.append(node)
-        self._seen[id(value)] = (value, self._known[node])
-        return self._known[node]
+        waiting = [value]
+        while waiting:
+            missing = [argument for argument in waiting[-1].args if id(argument) not in self._seen]
+            if missing:
+                waiting.extend(reversed(missing))
+                continue
+            ready = waiting.pop()
+            node = Node(
+                ready.op, tuple(self._seen[id(argument)][1] for argument in ready.args), ready.name, ready.number
+            )
+            if node not in self._known:
+                self._known[node] = len(self.nodes)
+                self.nodes.append(node)
+            self._seen[id(ready)] = (ready, self._known[node])
+        return self._seen[id(value)][1]

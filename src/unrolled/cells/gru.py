@@ -20,7 +20,7 @@ def gru(x, h):
 
 @cell
 def gru_reset_before(x, h):
-    """Gated recurrent unit with the reset gate before the product (Cho et al. 2014, equations 5 to 8; Chung et al. 2014).
+    """Gated recurrent unit with the reset gate before the product (Cho et al. 2014, equations 5-8; Chung et al. 2014).
 
     The candidate's product waits for the reset gate: two products in a row a step, which is why faster libraries moved
     the gate.

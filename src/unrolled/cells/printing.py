@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,8 +11,9 @@ from unrolled.cells._graph import Equations
 
 __all__ = ["as_latex", "as_text"]
 
-_STRENGTH = {"add": 1, "sub": 1, "neg": 2, "mul": 3, "div": 3, "map": 4, "pow": 5}
 _TIGHTEST = 9
+# Operations on the right side of an equation.
+_LONG, _TOO_LONG = 8, 60
 
 
 @dataclass(frozen=True)
@@ -85,8 +88,27 @@ def _lines(equations: Equations, notation: _Notation) -> list[tuple[str, str]]:
     for state, index in zip(equations.states, equations.next_states, strict=True):
         names[index] = state
     names.setdefault(equations.output, "y")
+    names |= _abbreviations(equations, names)
     printer = _Printer(equations, notation, names)
-    return [(notation.name(names[index], notation.now), printer.whole(index)) for index in sorted(names)]
+    lines = [(notation.name(names[index], notation.now), printer.whole(index)) for index in sorted(names)]
+    # States that are one and the same value have one name on its line.
+    others = [(state, names[index]) for state, index in zip(equations.states, equations.next_states, strict=True)]
+    same = [(notation.name(s, notation.now), notation.name(name, notation.now)) for s, name in others if s != name]
+    return lines + same
+
+
+def _abbreviations(equations: Equations, names: Mapping[int, str]) -> dict[int, str]:
+    """Names for what is long and used several times without one, or too long for a line: v1, v2, ..."""
+    uses = Counter(argument for node in equations.nodes for argument in node.args)
+    free = (f"v{count}" for count in itertools.count(1) if f"v{count}" not in {*names.values(), equations.input})
+    found: dict[int, str] = {}
+    sizes: list[int] = []
+    for index, node in enumerate(equations.nodes):
+        inner = (argument for argument in node.args if argument not in names and argument not in found)
+        sizes.append(1 + sum(sizes[argument] for argument in inner))
+        if index not in names and sizes[index] > (_LONG if uses[index] > 1 else _TOO_LONG):
+            found[index] = next(free)
+    return found
 
 
 class _Printer:
@@ -114,25 +136,31 @@ class _Printer:
         if node.op == "parameter":
             return notation.name(node.name), _TIGHTEST
         if node.op == "constant":
-            return f"{node.number:g}", _TIGHTEST if node.number >= 0 else 0
+            return self._number(node.number)
         if node.op == "map":
             return notation.name(node.name) + notation.join + self.part(node.args[0], 4), 4
         if node.op in ("add", "sub"):
             sign = "+" if node.op == "add" else "-"
-            return f"{self.part(node.args[0], 1)} {sign} {self.part(node.args[1], 2 if sign == '-' else 1)}", 1
+            return f"{self.part(node.args[0], 1)} {sign} {self.part(node.args[1], 3 if sign == '-' else 1)}", 1
         if node.op == "neg":
             return f"-{self.part(node.args[0], 3)}", 2
         if node.op == "mul":
-            times = notation.join if self._has_number(node.args) else notation.times
-            return self.part(node.args[0], 3) + times + self.part(node.args[1], 3), 3
+            is_number = [self.equations.nodes[argument].op == "constant" for argument in node.args]
+            factors = [self.part(argument, 3) for argument in (reversed(node.args) if is_number[1] else node.args)]
+            return (notation.join if any(is_number) else notation.times).join(factors), 3
         if node.op == "div":
             strength = 0 if notation is _LATEX else 4
             parts = [self.part(argument, strength) for argument in node.args]
-            return notation.fraction.format(*parts), _TIGHTEST if notation is _LATEX else 3
+            return notation.fraction.format(*parts), 4 if notation is _LATEX else 3
         if node.op == "pow":
             return notation.power.format(self.part(node.args[0], 6), self.part(node.args[1], 0)), 5
         form = notation.functions.get(node.op, node.op + "(" + ", ".join("{}" for _ in node.args) + ")")
         return form.format(*(self.part(argument, 0) for argument in node.args)), _TIGHTEST
 
-    def _has_number(self, arguments: tuple[int, ...]) -> bool:
-        return any(self.equations.nodes[argument].op == "constant" for argument in arguments)
+    def _number(self, number: float) -> tuple[str, int]:
+        whole = number.is_integer() and abs(number) < 1e6
+        digits, _, exponent = (str(int(number)) if whole else repr(number)).partition("e")
+        strength = _TIGHTEST if number >= 0 else 0
+        if exponent and self.notation is _LATEX:
+            return rf"{digits} \cdot 10^{{{int(exponent)}}}", min(strength, 4)
+        return f"{digits}e{exponent}" if exponent else digits, strength

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -11,30 +13,47 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit: 0 done, 1 the machine or the program failed, 2 wrong input, 130 interrupted."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Where the terminal cannot show a character, its number is shown.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    status = _run(given)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # What is left cannot be written, and Python would try again, and complain, as it closes the stream.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(status)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    """Run one command: its exit status, after the error, if there was one, was printed."""
     from unrolled.errors import UnrolledError
 
-    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         from unrolled.cli.app import run
 
-        run(given)
+        run(arguments)
         sys.stdout.flush()
-        status = 0
     except UnrolledError as error:
-        print(f"unrolled: {error}", file=sys.stderr)
-        status = error.exit_status
+        return _failed(str(error), error.exit_status)
     except KeyboardInterrupt:
-        print("unrolled: interrupted", file=sys.stderr)
-        status = 130
+        return _failed("interrupted", 130)
     except BrokenPipeError:
-        # Whoever read our output has seen enough (`unrolled sample ... | head`). Python would complain once more as it
-        # closes standard output.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 0
+        # Whoever read our output has seen enough: `unrolled sample ... | head`.
+        return 0
     except Exception as error:
         if os.environ.get("UNROLLED_TRACEBACK"):
             raise
-        print(f"unrolled: failed: {type(error).__name__}: {error}", file=sys.stderr)
-        print("  what to do: set UNROLLED_TRACEBACK=1 to see where, and report it", file=sys.stderr)
-        status = 1
-    sys.exit(status)
+        if isinstance(error, OSError) and error.strerror:
+            return _failed(error.strerror + (f"\n  where: {error.filename}" if error.filename else ""), 1)
+        advice = "what to do: set UNROLLED_TRACEBACK=1 to see where, and report it"
+        return _failed(f"failed: {type(error).__name__}: {error}\n  {advice}", 1)
+    return 0
+
+
+def _failed(message: str, status: int) -> int:
+    with contextlib.suppress(OSError):
+        print(f"unrolled: {message}", file=sys.stderr)
+    return status

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import cyclopts
 
@@ -10,6 +11,10 @@ from unrolled import __version__
 from unrolled.errors import ConfigurationError
 
 __all__ = ["run"]
+
+# Cyclopts takes a lone hyphen for an option, where it is standard input or a text. No argument of a command line can
+# hold a NUL, so that this cannot be anything else.
+_HYPHEN = "\0-"
 
 _HELP = """Train, run and look inside recurrent neural networks.
 
@@ -54,10 +59,18 @@ def run(arguments: Sequence[str]) -> None:
     Raises:
         UnrolledError: the command line is wrong, or the command failed.
     """
-    # Cyclopts takes a lone hyphen for an option; everywhere else it is standard input.
-    tokens = ["/dev/stdin" if token == "-" else token for token in arguments]
+    tokens = [_HYPHEN if token == "-" else token for token in arguments]
     try:
-        _app()(tokens)
+        command, bound, _ = _app().parse_args(tokens)
     except cyclopts.CycloptsError as error:
-        message = " ".join(str(error).split())
-        raise ConfigurationError(message.rstrip("."), fix="see: unrolled --help, or --help after the command") from None
+        message = " ".join(str(error).split()).replace(_HYPHEN, "-")
+        message = message.partition(" Available commands:")[0].rstrip(".")
+        raise ConfigurationError(message, fix="see: unrolled --help, or --help after the command") from None
+    command(*map(_restored, bound.args), **{name: _restored(value) for name, value in bound.kwargs.items()})
+
+
+def _restored(value: Any) -> Any:
+    """A parsed argument in which a lone hyphen is one again."""
+    if isinstance(value, list):
+        return [_restored(item) for item in value]
+    return type(value)("-") if str(value) == _HYPHEN else value

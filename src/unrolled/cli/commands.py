@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from unrolled.cli.options import ModelOptions, TextOptions, TrainingOptions, given
+from unrolled.cli.options import ModelOptions, TextOptions, TrainingOptions, Whole, given
 from unrolled.cli.screen import Screen, stdout_console
 from unrolled.runs.directory import DEFAULT_ROOT
 
@@ -34,7 +34,7 @@ def train_lm(
     recipe: Annotated[str | None, Parameter(help="Settings of a classic: min-char-rnn.")] = None,
     init_from: Annotated[Path | None, Parameter(help="A run whose best weights training starts from.")] = None,
     sample_every: Annotated[
-        int | None, Parameter(help="Steps between samples; at growing intervals if not given; 0 for none.")
+        Whole | None, Parameter(help="Steps between samples; at growing intervals if not given; 0 for none.")
     ] = None,
     tensorboard: Annotated[
         Path | None, Parameter(help="Also write metrics there for TensorBoard (needs unrolled[tensorboard]).")
@@ -73,7 +73,7 @@ def resume(
     *,
     minutes: Annotated[float | None, Parameter(help="A new budget, counted from the beginning of the run.")] = None,
     epochs: Annotated[float | None, Parameter(help="A new budget, counted from the beginning of the run.")] = None,
-    steps: Annotated[int | None, Parameter(help="A new budget, counted from the beginning of the run.")] = None,
+    steps: Annotated[Whole | None, Parameter(help="A new budget, counted from the beginning of the run.")] = None,
     checkpoint: Checkpoint = "last",
     tensorboard: Annotated[Path | None, Parameter(help="Also write metrics there for TensorBoard.")] = None,
     json: Json = False,
@@ -104,16 +104,19 @@ def sample(
     run: Annotated[Path, Parameter(help="The directory of a run.")],
     /,
     *,
-    prompt: Annotated[str, Parameter(help="The text to go on from; it is printed first.")] = "",
-    length: Annotated[int, Parameter(help="How many symbols to make, at most.")] = 500,
+    prompt: Annotated[
+        str, Parameter(help="The text to go on from; it is printed first.", allow_leading_hyphen=True)
+    ] = "",
+    length: Annotated[Whole, Parameter(help="How many symbols to make, at most.")] = 500,
     temperature: Annotated[float, Parameter(help="Below 1 bolder, above 1 wilder, 0 always the likeliest.")] = 1.0,
-    top_k: Annotated[int, Parameter(help="Keep only so many of the likeliest symbols; 0 keeps all.")] = 0,
+    top_k: Annotated[Whole, Parameter(help="Keep only so many of the likeliest symbols; 0 keeps all.")] = 0,
     top_p: Annotated[float, Parameter(help="Keep the likeliest symbols up to this probability together.")] = 1.0,
     stop: Annotated[
-        list[str] | None, Parameter(help="Stop before this text; can be given several times.", negative="")
+        list[str] | None,
+        Parameter(help="Stop before this text; can be given several times.", negative="", allow_leading_hyphen=True),
     ] = None,
-    count: Annotated[int, Parameter(help="How many texts.")] = 1,
-    seed: Annotated[int, Parameter(help="The texts follow from it.")] = 0,
+    count: Annotated[Whole, Parameter(help="How many texts.")] = 1,
+    seed: Annotated[Whole, Parameter(help="The texts follow from it.")] = 0,
     checkpoint: Checkpoint = "best",
     json: Json = False,
 ) -> None:
@@ -158,7 +161,7 @@ def score(
     each: Annotated[
         Literal["symbol", "line"] | None, Parameter(help="One JSON line for every symbol, or for every line.")
     ] = None,
-    alternatives: Annotated[int, Parameter(help="With --each symbol: likeliest symbols to show at each place.")] = 3,
+    alternatives: Annotated[Whole, Parameter(help="With --each symbol: likeliest symbols to show at each place.")] = 3,
     skip_unknown: Annotated[bool, Parameter(help="Leave out characters the model does not know.", negative="")] = False,
     errors: Annotated[Literal["strict", "replace"], Parameter(help="What a byte that is not UTF-8 does.")] = "strict",
     checkpoint: Checkpoint = "best",
@@ -195,7 +198,7 @@ def evaluate(
     protocol: Annotated[
         Literal["carried", "windows"], Parameter(help="With all that was read before, or in windows from nothing.")
     ] = "carried",
-    window: Annotated[int | None, Parameter(help="Symbols of a window; as in training if not given.")] = None,
+    window: Annotated[Whole | None, Parameter(help="Symbols of a window; as in training if not given.")] = None,
     checkpoint: Checkpoint = "best",
     json: Json = False,
 ) -> None:
@@ -244,9 +247,9 @@ def describe(
     what: Annotated[str, Parameter(help="The directory of a run, a cell's name, or FILE.py:NAME.")],
     /,
     *,
-    input_size: Annotated[int, Parameter(help="Inputs D of the layer, for a cell.")] = 128,
-    hidden_size: Annotated[int, Parameter(help="Hidden units H of the layer, for a cell.")] = 128,
-    output_size: Annotated[int | None, Parameter(help="Outputs V of a layer on top, for a cell.")] = None,
+    input_size: Annotated[Whole, Parameter(help="Inputs D of the layer, for a cell.")] = 128,
+    hidden_size: Annotated[Whole, Parameter(help="Hidden units H of the layer, for a cell.")] = 128,
+    output_size: Annotated[Whole | None, Parameter(help="Outputs V of a layer on top, for a cell.")] = None,
     latex: Annotated[bool, Parameter(help="Print the equations in LaTeX only.", negative="")] = False,
     json: Json = False,
 ) -> None:

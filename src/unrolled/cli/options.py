@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import MISSING, asdict, field, fields, make_dataclass
-from typing import Annotated, Any, Optional, get_type_hints
+from typing import Annotated, Any, Optional, get_args, get_type_hints
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 from unrolled.verbs.options import SECTIONS
 
-__all__ = ["ModelOptions", "TextOptions", "TrainingOptions", "given"]
+__all__ = ["ModelOptions", "TextOptions", "TrainingOptions", "Whole", "given"]
+
+
+def _whole(_: Any, tokens: Sequence[Token]) -> int:
+    """A whole number. Cyclopts by itself takes 1.5 for 2."""
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        raise ValueError(f"{tokens[0].value!r} is not a whole number") from None
+
+
+Whole = Annotated[int, Parameter(converter=_whole)]
 
 
 def _about(section: type[Any]) -> dict[str, str]:
@@ -28,7 +40,9 @@ def _options(section: type[Any], group: str) -> type[Any]:
         default = "" if entry.default in (MISSING, None) else f" [default: {entry.default}]"
         # Typer-style brackets in help would be read as markup.
         parameter = Parameter(help=about[entry.name] + default, group=group, show_default=False)
-        built.append((entry.name, Annotated[Optional[hints[entry.name]], parameter], field(default=None)))  # noqa: UP045
+        kinds = {*get_args(hints[entry.name]), hints[entry.name]} - {type(None)}
+        hint = Whole if int in kinds else hints[entry.name]
+        built.append((entry.name, Annotated[Optional[hint], parameter], field(default=None)))  # noqa: UP045
     # A class of a module named "types", which `make_dataclass` would say it is, is not taken apart into options.
     return make_dataclass(f"{section.__name__}Options", built, frozen=True, namespace={"__module__": __name__})
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from unrolled.data.vocabulary import Vocabulary
-from unrolled.errors import ConfigurationError
+from unrolled.errors import ConfigurationError, DivergenceError
 
 __all__ = ["Sampler", "Steps", "generate", "probabilities"]
 
@@ -109,6 +109,9 @@ def generate(
         sampler: how symbols are chosen.
         stop: texts at which generation ends. The one that was reached is not part of what is made, so that a piece is
             held back while it may be the beginning of one.
+
+    Raises:
+        DivergenceError: the model gives something that is not a number.
     """
     sampler = sampler or Sampler()
     uniforms = np.random.Generator(np.random.PCG64(sampler.seed))
@@ -133,6 +136,11 @@ def generate(
 
 def _row(logits: torch.Tensor) -> Floats:
     row: Floats = logits[0].double().cpu().numpy()
+    if not np.isfinite(row).all():
+        raise DivergenceError(
+            "the model gives logits that are not finite numbers",
+            fix="its training diverged: use an earlier checkpoint, or train again with a smaller --learning-rate",
+        )
     return row
 
 

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from unrolled.evaluation.likelihood import Likelihood
 from unrolled.evaluation.protocols import PROTOCOLS, Evaluation, evaluate
 from unrolled.evaluation.scoring import FIRST_SYMBOL, Scored, Surprisal, score, surprisals
 
-__all__ = ["FIRST_SYMBOL", "PROTOCOLS", "Evaluation", "Scored", "Surprisal", "evaluate", "score", "surprisals"]
+__all__ = [
+    "FIRST_SYMBOL",
+    "PROTOCOLS",
+    "Evaluation",
+    "Likelihood",
+    "Scored",
+    "Surprisal",
+    "evaluate",
+    "score",
+    "surprisals",
+]

@@ -11,7 +11,8 @@ from unrolled.data.configuration import Documents
 from unrolled.data.store import Tokens
 from unrolled.data.streams import Batch, sequential, windows
 from unrolled.data.vocabulary import Vocabulary
-from unrolled.errors import ConfigurationError, DataError, nearest
+from unrolled.errors import ConfigurationError, DataError, DivergenceError, nearest
+from unrolled.evaluation.likelihood import Likelihood
 from unrolled.tasks.language_model import LanguageModel, read, streams_for
 
 __all__ = ["PROTOCOLS", "Evaluation", "Protocol", "evaluate"]
@@ -22,38 +23,18 @@ _CHUNK = 256
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """How likely a text is to a model.
+class Evaluation(Likelihood):
+    """How likely a text is to a model; the first symbol of the text (and of each document that begins empty) is not
+    predicted.
 
     Attributes:
         protocol: "carried": every symbol is predicted from all before it, in parallel streams that each begin empty;
             "windows": from those before it in its window, each window beginning empty.
-        tokens: symbols predicted; the first of the text (and of each document that begins empty) is not.
-        characters: characters of text that these stand for.
-        nats: the sum of -ln p over the symbols.
         detail: number of streams, or length of a window in symbols.
     """
 
     protocol: Protocol
-    tokens: int
-    characters: int
-    nats: float
     detail: int
-
-    @property
-    def nats_per_token(self) -> float:
-        """Mean surprisal of a symbol, in nats."""
-        return self.nats / self.tokens
-
-    @property
-    def bits_per_character(self) -> float:
-        """Bits a character of text costs: comparable between models that cut text differently."""
-        return self.nats / math.log(2) / self.characters
-
-    @property
-    def perplexity(self) -> float:
-        """exp(nats_per_token): the number of symbols that would be as hard to guess if all were equally likely."""
-        return math.exp(self.nats_per_token)
 
 
 def evaluate(
@@ -80,6 +61,7 @@ def evaluate(
     Raises:
         DataError: the text has no symbol to predict.
         ConfigurationError: there is no such protocol.
+        DivergenceError: the model gives something that is not a number.
     """
     if protocol not in PROTOCOLS:
         raise ConfigurationError(f"unknown protocol {protocol!r}", fix=nearest(protocol, PROTOCOLS))
@@ -94,8 +76,15 @@ def evaluate(
         batches = windows(tokens, window, max(1, 16 * _CHUNK // window), documents)
     counted = _Counted(vocabulary, progress, len(tokens) - 1)
     nats, targets = read(model, counted.through(batches))
+    if not targets:
+        raise DataError("there is nothing to predict", expected="a document of at least 2 symbols")
+    if not math.isfinite(nats):
+        raise DivergenceError(
+            "the model gives probabilities that are not finite numbers",
+            fix="its training diverged: use an earlier checkpoint, or train again with a smaller --learning-rate",
+        )
     detail = streams if protocol == "carried" else window
-    return Evaluation(protocol, targets, counted.characters, nats, detail)
+    return Evaluation(targets, counted.characters, nats, protocol, detail)
 
 
 class _Counted:

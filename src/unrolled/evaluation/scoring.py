@@ -16,7 +16,8 @@ import numpy.typing as npt
 import torch
 
 from unrolled.data.vocabulary import Ids, Vocabulary
-from unrolled.errors import PromptError
+from unrolled.errors import ConfigurationError, DivergenceError, PromptError
+from unrolled.evaluation.likelihood import Likelihood
 from unrolled.layers import StackState
 from unrolled.tasks.language_model import LanguageModel
 
@@ -42,38 +43,8 @@ class Surprisal:
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A whole text.
-
-    Attributes:
-        tokens: its symbols, the first included.
-        characters: its characters.
-        nats: -ln p(x_1 ... x_T).
-    """
-
-    tokens: int
-    characters: int
-    nats: float
-
-    @property
-    def log_likelihood(self) -> float:
-        """ln p(x_1 ... x_T), in nats."""
-        return -self.nats
-
-    @property
-    def nats_per_token(self) -> float:
-        """Mean surprisal of a symbol."""
-        return self.nats / self.tokens
-
-    @property
-    def bits_per_character(self) -> float:
-        """Bits a character."""
-        return self.nats / math.log(2) / self.characters
-
-    @property
-    def perplexity(self) -> float:
-        """exp(nats_per_token)."""
-        return math.exp(self.nats_per_token)
+class Scored(Likelihood):
+    """A whole text: all its symbols are predicted, the first included, and `nats` is -ln p(x_1 ... x_T)."""
 
 
 @torch.no_grad()
@@ -96,7 +67,11 @@ def surprisals(
 
     Raises:
         PromptError: the text is empty.
+        ConfigurationError: `alternatives` is negative.
+        DivergenceError: the model gives something that is not a number.
     """
+    if alternatives < 0:
+        raise ConfigurationError("alternatives are a number of symbols", expected="at least 0", got=str(alternatives))
     tokens = np.asarray(ids, dtype=np.int64)
     if len(tokens) == 0:
         raise PromptError("there is no text to score", expected="at least one character the model knows")
@@ -134,4 +109,9 @@ def _given(log_p: torch.Tensor, tokens: npt.NDArray[np.int64], alternatives: int
     best = log_p.topk(min(alternatives, log_p.shape[1]), -1)
     rows = zip(tokens.tolist(), nats.tolist(), best.indices.tolist(), best.values.exp().tolist(), strict=True)
     for token, surprise, others, weights in rows:
+        if not math.isfinite(surprise):
+            raise DivergenceError(
+                "the model gives probabilities that are not finite numbers",
+                fix="its training diverged: use an earlier checkpoint, or train again with a smaller --learning-rate",
+            )
         yield Surprisal(token, surprise, tuple(zip(others, weights, strict=True)))

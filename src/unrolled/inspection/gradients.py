@@ -291,11 +291,18 @@ def _results(states: Sequence[str]) -> list[str]:
 def _norms(product: torch.Tensor, names: Sequence[str]) -> dict[str | tuple[str, str], torch.Tensor]:
     """The norms (B,) of a Jacobian (B, S·H, S·H): "spectral", "frobenius", and the spectral one of each block."""
     norms: dict[str | tuple[str, str], torch.Tensor] = {"spectral": _spectral(product)}
-    norms["frobenius"] = torch.linalg.matrix_norm(product)
+    norms["frobenius"] = _frobenius(product)
     for after, rows in zip(names, product.chunk(len(names), -2), strict=True):
         for before, block in zip(names, rows.chunk(len(names), -1), strict=True):
             norms[after, before] = norms["spectral"] if len(names) == 1 else _spectral(block)
     return norms
+
+
+def _frobenius(matrices: torch.Tensor) -> torch.Tensor:
+    """The root of the sum of squares (B,) of matrices (B, n, n), also where a square is beyond float64."""
+    largest = matrices.abs().amax((-2, -1), keepdim=True)
+    scaled: torch.Tensor = torch.linalg.matrix_norm(matrices / torch.where(largest > 0, largest, 1.0))
+    return scaled * largest[:, 0, 0]
 
 
 def _spectral(matrices: torch.Tensor) -> torch.Tensor:

@@ -69,7 +69,7 @@ def recognise(equations: Equations) -> Match | None:
     """The operator that computes these equations, or `None`."""
     for operator in _GATES:
         pattern = find_cell(operator)
-        if len(pattern.states) != len(equations.states):
+        if len(pattern.states) != len(equations.states) or _sizes(pattern) != _sizes(equations):
             continue
         for order in permutations(range(len(pattern.states))):
             targets = [(pattern.output, equations.output)]
@@ -79,6 +79,17 @@ def recognise(equations: Equations) -> Match | None:
             for names in _unify_all(pairs, states):
                 return Match(operator, {key: value for key, value in names.items() if "." in key}, order)
     return None
+
+
+def _sizes(equations: Equations) -> list[int]:
+    """For the output and each state after the step how large it is written out, but for sums and products.
+
+    Trees that match are of one size; and a cell that would take forever to write out is told by it.
+    """
+    sizes: list[int] = []
+    for node in equations.nodes:
+        sizes.append((node.op not in ("add", "mul")) + sum(sizes[argument] for argument in node.args))
+    return [sizes[equations.output], *sorted(sizes[index] for index in equations.next_states)]
 
 
 def _normal(equations: Equations, index: int) -> tuple[Any, ...]:

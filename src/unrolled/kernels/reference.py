@@ -30,11 +30,11 @@ def step(
     Returns:
         the output (B, H), the state after the step, and the value of every node.
     """
-    before = dict(zip(equations.states, state, strict=True))
+    before, dtype = dict(zip(equations.states, state, strict=True)), state[0].dtype
     values: list[Any] = []
     for node in equations.nodes:
         if node.op == "input":
-            values.append(x)
+            values.append(x.to(dtype))
         elif node.op == "state":
             values.append(before[node.name])
         elif node.op == "parameter":
@@ -42,7 +42,8 @@ def step(
         elif node.op == "constant":
             values.append(node.number)
         elif node.op == "map":
-            values.append(torch.nn.functional.linear(values[node.args[0]], parameters[node.name]))
+            # The dtype of the state: under autocast the product comes in another.
+            values.append(torch.nn.functional.linear(values[node.args[0]], parameters[node.name]).to(dtype))
         else:
             values.append(OPERATIONS[node.op](*(values[argument] for argument in node.args)))
     after = tuple(values[index].expand_as(state[0]) for index in equations.next_states)
@@ -59,7 +60,8 @@ def unroll(
     """The cell over a sequence: x (B, T, D) and the state before it to y (B, T, H) and the state after it.
 
     If `watched` is given, every map (by the name of its matrix, "U.f"), gate and state after the step (by its name in
-    the equations) is put there, each (B, T, H).
+    the equations) is put there, each (B, T, H); a gate of the input alone is (B, T, D). Of a matrix that is used
+    several times in a step, the last use is seen.
     """
     outputs: list[torch.Tensor] = []
     seen: dict[str, list[torch.Tensor]] = {}
@@ -70,7 +72,8 @@ def unroll(
         outputs.append(y)
         if watched is not None:
             for name, index in names.items():
-                seen.setdefault(name, []).append(values[index].expand_as(state[0]))
+                value = values[index]
+                seen.setdefault(name, []).append(value.expand(x.shape[0], value.shape[-1]))
     if watched is not None:
         watched.update({name: torch.stack(steps, 1) for name, steps in seen.items()})
     return torch.stack(outputs, 1), state

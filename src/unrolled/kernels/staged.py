@@ -5,7 +5,7 @@ Any cell runs this way without a line of its own. Shapes inside are time first: 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ def unroll(
     Under autocast, products are in the dtype of autocast; the state and all arithmetic stay as they are given.
     """
     kind = x.device.type
-    product = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+    product = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else state[0].dtype
     names = tuple(equations.parameters)
     with torch.autocast(kind, enabled=False):
         # The dtype of the state, not of x: x may come from a product under autocast.
@@ -54,7 +54,7 @@ class _Pass:
         if self.derivation.is_leaf(index):
             found: torch.Tensor = leaves[leaf_name(self.equations, index)]
             return found
-        value: torch.Tensor = run(self.derivation.value_program([index]), leaves)[str(index)]
+        value: torch.Tensor = run(self.derivation.argument_programs[stage], leaves)["argument"]
         return value
 
     def split(self, stage: Product, results: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -66,9 +66,16 @@ class _Pass:
         """The leaves that need no state, for all time steps: the input (T, B, D) and hoisted maps (T, B, H)."""
         leaves = {self.equations.input: x}
         for stage in self.derivation.hoisted:
-            value = self.argument(stage, leaves | self.parameters)
+            value = self.hoisted_argument(stage, leaves, x.shape[:-1])
             leaves |= self.split(stage, self.apply(stage, value, x.dtype))
         return leaves
+
+    def hoisted_argument(
+        self, stage: Product, leaves: Mapping[str, torch.Tensor], shape: Sequence[int]
+    ) -> torch.Tensor:
+        """The value of a hoisted stage (T, B, n): one of parameters alone is the same at all times."""
+        value = self.argument(stage, {**leaves, **self.parameters})
+        return value.expand(*shape, value.shape[-1])
 
 
 def _at(leaves: Mapping[str, torch.Tensor], t: int) -> dict[str, torch.Tensor]:
@@ -79,7 +86,9 @@ class _Unrolled(torch.autograd.Function):
     """The loop over time, and back."""
 
     @staticmethod
-    def forward(ctx: Any, derivation: Derivation, names: tuple[str, ...], product: torch.dtype, *tensors: torch.Tensor) -> Any:
+    def forward(
+        ctx: Any, derivation: Derivation, names: tuple[str, ...], product: torch.dtype, *tensors: torch.Tensor
+    ) -> Any:
         equations = derivation.equations
         x = tensors[0].transpose(0, 1).contiguous()
         state = dict(zip(equations.states, tensors[1 : 1 + len(equations.states)], strict=True))
@@ -90,7 +99,9 @@ class _Unrolled(torch.autograd.Function):
         shape = (x.shape[0], *tensors[1].shape)
         kept = {name: x.new_empty(shape, dtype=state[name].dtype) for name in equations.states}
         kept |= {f"@{index}": x.new_empty(shape) for stage in derivation.recurrent for index in stage.maps}
-        arguments = {stage: x.new_empty(shape) for stage in derivation.recurrent if not derivation.is_leaf(stage.argument)}
+        arguments = {
+            stage: x.new_empty(shape) for stage in derivation.recurrent if not derivation.is_leaf(stage.argument)
+        }
         y = x.new_empty(shape)
         for t in range(x.shape[0]):
             leaves = parameters | _at(over_time, t) | state
@@ -108,23 +119,29 @@ class _Unrolled(torch.autograd.Function):
             state = {name: _full(results[f"next {name}"], tensors[1]) for name in equations.states}
             which = derivation.output_state
             y[t] = results["output"] if which is None else state[equations.states[which]]
-        ctx.work, ctx.names = work, names
-        ctx.over_time, ctx.kept, ctx.arguments = over_time, kept, arguments
+        # Saved as autograd wants it: freed with the graph, and an error if a parameter changes before the way back.
+        ctx.save_for_backward(*over_time.values(), *kept.values(), *arguments.values(), *tensors)
+        ctx.work, ctx.names, ctx.keys = work, names, (tuple(over_time), tuple(kept), tuple(arguments))
         return (y.transpose(0, 1), *state.values())
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, dy: torch.Tensor, *d_after: torch.Tensor) -> Any:
         work: _Pass = ctx.work
         derivation, equations = work.derivation, work.equations
+        saved = iter(ctx.saved_tensors)
+        over_time, kept, arguments = ({key: next(saved) for key in keys} for keys in ctx.keys)
         dy = dy.transpose(0, 1)
         steps, like = dy.shape[0], d_after[0]
         d_state = dict(zip(equations.states, d_after, strict=True))
-        d_hoisted = {name: torch.zeros_like(value) for name, value in ctx.over_time.items()}
-        d_maps = {stage: like.new_empty(steps, like.shape[0], like.shape[1] * len(stage.maps)) for stage in derivation.recurrent}
+        d_hoisted = {name: torch.zeros_like(value) for name, value in over_time.items()}
+        d_maps = {
+            stage: like.new_empty(steps, like.shape[0], like.shape[1] * len(stage.maps))
+            for stage in derivation.recurrent
+        }
         d_vectors: dict[str, Any] = {name: 0.0 for name, kind in equations.parameters.items() if kind == "vector"}
         for t in reversed(range(steps)):
-            leaves = work.parameters | _at(ctx.over_time, t) | _at(ctx.kept, t)
+            leaves = work.parameters | _at(over_time, t) | _at(kept, t)
             seeds = {f"d next {name}": value for name, value in d_state.items()}
             if derivation.output_state is None:
                 seeds["d output"] = dy[t]
@@ -143,7 +160,8 @@ class _Unrolled(torch.autograd.Function):
             for name in d_vectors:
                 if name in adjoints:
                     d_vectors[name] = d_vectors[name] + adjoints.take(name).sum(0)
-        gradients = _weights(ctx, d_maps, d_hoisted, d_vectors)
+        values = {stage: arguments[stage] if stage in arguments else work.argument(stage, kept) for stage in d_maps}
+        gradients = _weights(work, over_time, values, d_maps, d_hoisted, d_vectors)
         dx = d_hoisted[equations.input].transpose(0, 1)
         zero = torch.zeros_like(like[0])
         of_parameters = [zero + gradients[name] if name in d_vectors else gradients[name] for name in ctx.names]
@@ -168,13 +186,15 @@ class _Adjoints:
 
 
 def _full(value: Any, like: torch.Tensor) -> torch.Tensor:
-    """A value that may be a number, or one number a unit, as a tensor shaped like another unless it has its own shape."""
+    """A value that may be a number, or one number a unit, as a tensor shaped like another or of its own shape."""
     if not isinstance(value, torch.Tensor):
         return torch.full_like(like, value)
     return value if value.dim() >= like.dim() else value.expand_as(like)
 
 
-def _pass_on(work: _Pass, stage: Product, leaves: Mapping[str, Any], d_value: torch.Tensor, adjoints: _Adjoints) -> None:
+def _pass_on(
+    work: _Pass, stage: Product, leaves: Mapping[str, Any], d_value: torch.Tensor, adjoints: _Adjoints
+) -> None:
     """Add what a stage's argument passes on to the leaves it is made of."""
     if work.derivation.is_leaf(stage.argument):
         adjoints.add(leaf_name(work.equations, stage.argument), d_value)
@@ -184,10 +204,14 @@ def _pass_on(work: _Pass, stage: Product, leaves: Mapping[str, Any], d_value: to
 
 
 def _weights(
-    ctx: Any, d_maps: dict[Product, torch.Tensor], d_hoisted: dict[str, torch.Tensor], d_vectors: dict[str, Any]
+    work: _Pass,
+    over_time: Mapping[str, torch.Tensor],
+    values: Mapping[Product, torch.Tensor],
+    d_maps: Mapping[Product, torch.Tensor],
+    d_hoisted: dict[str, torch.Tensor],
+    d_vectors: dict[str, Any],
 ) -> dict[str, Any]:
     """The gradient of every parameter; those of matrices as one product over all time steps each."""
-    work: _Pass = ctx.work
     gradients: dict[str, Any] = {}
 
     def matrices(stage: Product, d_map: torch.Tensor, value: torch.Tensor) -> None:
@@ -197,14 +221,14 @@ def _weights(
             gradients[name] = gradients[name] + part if name in gradients else part
 
     for stage, d_map in d_maps.items():
-        leaf = leaf_name(work.equations, stage.argument)
-        matrices(stage, d_map, ctx.arguments[stage] if stage in ctx.arguments else ctx.kept[leaf])
-    leaves = work.parameters | ctx.over_time
+        matrices(stage, d_map, values[stage])
+    leaves = {**work.parameters, **over_time}
     for stage in reversed(work.derivation.hoisted):
         d_map = torch.cat([d_hoisted[f"@{index}"] for index in stage.maps], -1)
-        matrices(stage, d_map, work.argument(stage, leaves))
-        passed = _Adjoints({}, d_map)
-        _pass_on(work, stage, leaves, (d_map.to(work.dtype) @ work.packed[stage]).to(d_map.dtype), passed)
+        matrices(stage, d_map, work.hoisted_argument(stage, over_time, d_map.shape[:-1]))
+        d_value = (d_map.to(work.dtype) @ work.packed[stage]).to(d_map.dtype)
+        passed = _Adjoints({}, d_value)
+        _pass_on(work, stage, leaves, d_value, passed)
         for name in d_hoisted:
             if name in passed:
                 d_hoisted[name] += passed.take(name)
@@ -224,13 +248,14 @@ class Stepping:
 
     def __init__(self, equations: Equations, parameters: Mapping[str, torch.Tensor]) -> None:
         kept = {name: value.detach() for name, value in parameters.items()}
-        dtype = next(iter(kept.values())).dtype
+        dtype = next((value.dtype for value in kept.values()), torch.get_default_dtype())
         self._work = _Pass(derive(equations), kept, dtype)
 
     @torch.no_grad()
     def step(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
         """x (B, D) and the state before to the output (B, H) and the state after."""
         work, derivation = self._work, self._work.derivation
+        x = x.to(state[0].dtype)
         leaves = work.parameters | work.hoist(x) | dict(zip(work.equations.states, state, strict=True))
         for stage in derivation.recurrent:
             leaves |= work.split(stage, work.apply(stage, work.argument(stage, leaves), x.dtype))

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from unrolled.layers.initial import initialise
 from unrolled.layers.interop import from_torch, to_torch
-from unrolled.layers.recurrent import Dropout, Recurrent, RecurrentLayer, StackState, StackStepping, detach
+from unrolled.layers.recurrent import (
+    Dropout,
+    LayerStepping,
+    Recurrent,
+    RecurrentLayer,
+    StackState,
+    StackStepping,
+    detach,
+)
 from unrolled.layers.watching import Watch, watch
 
 __all__ = [
     "Dropout",
+    "LayerStepping",
     "Recurrent",
     "RecurrentLayer",
     "StackState",

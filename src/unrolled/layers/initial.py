@@ -10,7 +10,7 @@ from unrolled.cells import Equations
 
 __all__ = ["initialise", "starting_value"]
 
-_KINDS = {"input matrix": "glorot", "hidden matrix": "orthogonal", "vector": 0.0}
+_KINDS: dict[str, float | str] = {"input matrix": "glorot", "hidden matrix": "orthogonal", "vector": 0.0}
 
 
 def starting_value(equations: Equations, parameter: str) -> float | str:

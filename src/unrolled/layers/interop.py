@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from unrolled.cells import Equations, find_cell
@@ -11,7 +13,7 @@ from unrolled.layers.recurrent import Recurrent, RecurrentLayer
 
 __all__ = ["from_torch", "to_torch"]
 
-_MODULES: dict[str, type[torch.nn.RNNBase]] = {
+_MODULES: dict[str, Any] = {
     "lstm": torch.nn.LSTM,
     "gru": torch.nn.GRU,
     "rnn": torch.nn.RNN,
@@ -54,10 +56,9 @@ def from_torch(module: torch.nn.LSTM | torch.nn.GRU | torch.nn.RNN) -> Recurrent
             got=repr(module),
         )
     equations = find_cell(kind)
-    stack = Recurrent(
-        equations, module.input_size, module.hidden_size, module.num_layers, dropout=module.dropout
-    )
-    stack.to(module.weight_ih_l0.dtype).to(module.weight_ih_l0.device)
+    stack = Recurrent(equations, module.input_size, module.hidden_size, module.num_layers, dropout=module.dropout)
+    like = next(module.parameters())
+    stack.to(like.dtype).to(like.device)
     for index, layer in enumerate(stack._layers()):
         for name, value in _match(equations).unpacked(_weights(module, index)).items():
             layer.cell_parameters()[name].copy_(value)
@@ -76,9 +77,9 @@ def to_torch(stack: Recurrent | RecurrentLayer) -> torch.nn.RNNBase:
     if isinstance(stack, Recurrent) and (stack.residual or stack.dropout.variational):
         raise ConfigurationError("PyTorch's modules have no residual stacks and no variational dropout")
     match = _match(stack.equations)
-    extra = {"nonlinearity": "relu"} if match.operator == "rnn-relu" else {}
+    extra: dict[str, Any] = {"nonlinearity": "relu"} if match.operator == "rnn-relu" else {}
     dropout = stack.dropout.probability if isinstance(stack, Recurrent) and len(layers) > 1 else 0.0
-    module = _MODULES[match.operator](
+    module: torch.nn.RNNBase = _MODULES[match.operator](
         stack.input_size, stack.hidden_size, len(layers), batch_first=True, dropout=dropout, **extra
     )
     like = next(stack.parameters())

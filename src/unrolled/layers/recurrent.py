@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 
 from unrolled.cells import Equations
-from unrolled.errors import ConfigurationError
+from unrolled.errors import CellError, ConfigurationError
 from unrolled.kernels import unroll
 from unrolled.kernels.dispatch import Kernel
 from unrolled.kernels.operations import State
@@ -18,7 +18,7 @@ from unrolled.kernels.staged import Stepping
 from unrolled.layers.initial import initialise, starting_value
 from unrolled.layers.watching import current
 
-__all__ = ["Dropout", "Recurrent", "RecurrentLayer", "StackState", "StackStepping", "detach"]
+__all__ = ["Dropout", "LayerStepping", "Recurrent", "RecurrentLayer", "StackState", "StackStepping", "detach"]
 
 StackState = tuple[State, ...]
 
@@ -41,7 +41,7 @@ class RecurrentLayer(torch.nn.Module):
         path: its name when it is watched.
 
     Raises:
-        CellError: the equations do not fit the sizes.
+        CellError: the equations do not fit the sizes, or a parameter has a name that PyTorch needs itself.
         ConfigurationError: a size is not positive.
     """
 
@@ -60,12 +60,21 @@ class RecurrentLayer(torch.nn.Module):
         equations.check_sizes(input_size, hidden_size)
         self.equations, self.input_size, self.hidden_size = equations, input_size, hidden_size
         self.kernel, self.path = kernel, path
+        # What a state is like, in a cell without parameters too.
+        self.register_buffer("_like", torch.empty(0), persistent=False)
         for name in equations.parameters:
             family, _, gate = name.partition(".")
-            if not hasattr(self, family):
-                self.add_module(family, torch.nn.ParameterDict())
             parameter = torch.nn.Parameter(torch.empty(equations.shape(name, input_size, hidden_size)))
-            self.get_submodule(family)[gate] = parameter  # type: ignore[index]
+            try:
+                if family not in self._modules:
+                    self.add_module(family, _Family())
+                self.get_submodule(family).register_parameter(gate, parameter)
+            except KeyError as error:
+                raise CellError(
+                    f"no parameter can be called {name}: PyTorch's modules have something of that name",
+                    where=f"cell {equations.name}",
+                    fix="choose another name",
+                ) from error
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
@@ -80,7 +89,7 @@ class RecurrentLayer(torch.nn.Module):
 
     def initial_state(self, batch: int) -> State:
         """Zeros, (B, H) for every state of the cell."""
-        like = next(self.parameters())
+        like = self.get_buffer("_like")
         return tuple(like.new_zeros(batch, self.hidden_size) for _ in self.equations.states)
 
     def forward(
@@ -95,40 +104,89 @@ class RecurrentLayer(torch.nn.Module):
 
         Returns:
             y (B, T, H) and the state after the last step.
+
+        Raises:
+            ConfigurationError: a shape is another.
         """
-        state = self.initial_state(x.shape[0]) if state is None else state
+        _check("x", x, ("B", "T", self.input_size))
+        batch, steps = x.shape[:2]
+        state = self.initial_state(batch) if state is None else state
+        self._check_state(state, batch)
+        if resets is not None:
+            _check("resets", resets, (batch, steps))
         outputs = []
-        for begin, end in _segments(resets, x.shape[1]):
+        for begin, end in _segments(resets, steps):
             if resets is not None:
-                keep = ~resets[:, begin].unsqueeze(1)
-                state = tuple(part * keep for part in state)
+                # Filled, not multiplied: a state that is no longer finite is reset too.
+                reset = resets[:, begin].bool().unsqueeze(1)
+                state = tuple(part.masked_fill(reset, 0.0) for part in state)
             y, state = self._run(x[:, begin:end], state)
             outputs.append(y)
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs, 1), state
+
+    def _check_state(self, state: State, batch: int) -> None:
+        names = self.equations.states
+        if len(state) != len(names):
+            raise ConfigurationError(
+                "the state is of another cell",
+                expected=f"({', '.join(names)}), each ({batch}, {self.hidden_size})",
+                got=f"{len(state)} parts",
+            )
+        for name, part in zip(names, state, strict=True):
+            _check(f"state {name}", part, (batch, self.hidden_size))
 
     def _run(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
         watcher = current()
         watched: dict[str, torch.Tensor] | None = None if watcher is None else {}
         y, state = unroll(self.equations, self.cell_parameters(), x, state, kernel=self.kernel, watched=watched)
         if watcher is not None and watched is not None:
-            watcher.add(self.path, watched)
+            watcher.add(self, self.path, watched)
         return y, state
 
     def step(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
         """One time step: x (B, D) and a state to the output (B, H) and the state after."""
-        y, state = self._run(x.unsqueeze(1), state)
+        _check("x", x, ("B", self.input_size))
+        y, state = self(x.unsqueeze(1), state)
         return y[:, 0], state
 
-    def stepping(self) -> Stepping:
+    def stepping(self) -> LayerStepping:
         """The layer with its weights packed for many steps without gradients."""
-        return Stepping(self.equations, self.cell_parameters())
+        return LayerStepping(self)
+
+
+class _Family(torch.nn.Module):
+    """The parameters of one family: `layer.W.f`, or `layer.W["f"]`."""
+
+    def __getitem__(self, gate: str) -> torch.nn.Parameter:
+        return self.get_parameter(gate)
+
+
+class LayerStepping:
+    """One step at a time through a layer whose weights are packed once. Later changes to them are not seen."""
+
+    def __init__(self, layer: RecurrentLayer) -> None:
+        self._layer, self._packed = layer, Stepping(layer.equations, layer.cell_parameters())
+
+    @torch.no_grad()
+    def step(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
+        """x (B, D) and the state before to the output (B, H) and the state after."""
+        # Whoever watches sees every gate, which the layer itself tells.
+        return self._packed.step(x, state) if current() is None else self._layer.step(x, state)
+
+
+def _check(what: str, tensor: torch.Tensor, shape: tuple[int | str, ...]) -> None:
+    """Raise unless a tensor has this shape, in which a letter stands for any size."""
+    got = tuple(tensor.shape)
+    if len(got) != len(shape) or any(isinstance(b, int) and a != b for a, b in zip(got, shape, strict=True)):
+        expected = f"({', '.join(map(str, shape))})"
+        raise ConfigurationError(f"{what} has a wrong shape", expected=expected, got=str(got))
 
 
 def _segments(resets: torch.Tensor | None, steps: int) -> list[tuple[int, int]]:
     """The stretches of time between resets of any sequence of the batch."""
     if resets is None:
         return [(0, steps)]
-    starts = sorted({0, *resets.any(0).nonzero().flatten().tolist()})
+    starts = sorted({0, *resets.bool().any(0).nonzero().flatten().tolist()})
     return list(zip(starts, [*starts[1:], steps], strict=True))
 
 
@@ -188,6 +246,10 @@ class Recurrent(torch.nn.Module):
 
         `resets` (B, T) is true where the state is set to zero before the step.
         """
+        if state is not None and len(state) != len(self.layers):
+            raise ConfigurationError(
+                "the state is of another stack", expected=f"{len(self.layers)} layers", got=str(len(state))
+            )
         after = []
         for index, layer in enumerate(self._layers()):
             given = self.dropout(x) if index else x
@@ -198,6 +260,7 @@ class Recurrent(torch.nn.Module):
 
     def step(self, x: torch.Tensor, state: StackState) -> tuple[torch.Tensor, StackState]:
         """One time step: x (B, D) and a state to the output (B, H) and the state after."""
+        _check("x", x, ("B", self.input_size))
         y, state = self(x.unsqueeze(1), state)
         return y[:, 0], state
 
@@ -224,12 +287,14 @@ class StackStepping:
 
 
 class Dropout(torch.nn.Module):
-    """Dropout (Srivastava et al. 2014), or its variational form: one mask for all time steps (Gal & Ghahramani 2016)."""
+    """Dropout (Srivastava et al. 2014), or its variational form: one mask for all steps (Gal & Ghahramani 2016)."""
 
     def __init__(self, probability: float, variational: bool = False) -> None:
         super().__init__()
         if not 0 <= probability < 1:
-            raise ConfigurationError("dropout is a probability", expected="at least 0 and below 1", got=str(probability))
+            raise ConfigurationError(
+                "dropout is a probability", expected="at least 0 and below 1", got=str(probability)
+            )
         self.probability, self.variational = probability, variational
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

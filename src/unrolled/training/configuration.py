@@ -96,7 +96,7 @@ class TrainingConfig:
                 raise ConfigurationError(f"{name} has no such choice: {value!r}", fix=nearest(value, get_args(choices)))
         if self.learning_rate is not None:
             self._check("learning_rate", "above 0", self.learning_rate > 0)
-        for name in ("batch", "length", "accumulate", "validations", "threads", "valid_limit"):
+        for name in ("batch", "length", "accumulate", "validations", "threads"):
             value = getattr(self, name)
             if value is not None:
                 self._check(name, "at least 1", value >= 1)
@@ -104,6 +104,9 @@ class TrainingConfig:
         for name in (*rates, "patience", "checkpoint_every"):
             self._check(name, "at least 0", getattr(self, name) >= 0)
         self._check("keep", "at least 1", self.keep >= 1)
+        self._check("valid_limit", "at least 2", self.valid_limit >= 2)
+        # So that the seed of every step, which is made from it, is one that PyTorch takes.
+        self._check("seed", "from 0 to 4294967295", 0 <= self.seed < 2**32)
         for name in ("warmup", "momentum", "beta1", "beta2", "smoothing"):
             self._check(name, "at least 0 and below 1", 0 <= getattr(self, name) < 1)
 

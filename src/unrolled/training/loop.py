@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ from unrolled.training.configuration import TrainingConfig
 from unrolled.training.events import Event, SampleDue, Saved, Stepped, Validated
 from unrolled.training.optimizers import build_optimizer, clip_norm, clip_value
 
-__all__ = ["Trainer", "autocast", "seeded"]
+__all__ = ["Snapshot", "Trainer", "Update", "autocast", "seeded"]
 
 _LINES = 500  # of metrics over a budget
 _SAVE_MINUTES = 5.0  # at most so much training is lost when the machine stops
@@ -43,6 +43,38 @@ def seeded(device: torch.device, seed: int) -> Iterator[None]:
         if devices:
             torch.manual_seed(seed)
         yield
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All that the updates to come depend on besides the data and the configuration, as a checkpoint's files hold it.
+
+    Attributes:
+        model: the weights.
+        training: the optimiser's memories, `<parameter's number>/<name>`, and the carried state, `carried/<name>`.
+        state: the rest, as JSON.
+    """
+
+    model: dict[str, torch.Tensor]
+    training: dict[str, torch.Tensor]
+    state: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Update:
+    """What one update of the weights came from.
+
+    Attributes:
+        loss: nats a target, before the update.
+        norm: length of the gradient before its length was clipped.
+        rate: the learning rate.
+        targets: over how many symbols.
+    """
+
+    loss: float
+    norm: float
+    rate: float
+    targets: int
 
 
 class Trainer:
@@ -85,13 +117,45 @@ class Trainer:
         Raises:
             RunError: the checkpoint is of another network.
         """
-        load_weights(self.model, checkpoint.model, f"checkpoint {checkpoint.step} of {self.run.path}")
-        state = checkpoint.state
-        self.step, self.epoch, self.minutes = checkpoint.step, state["epoch"], state["minutes"]
+        where = f"checkpoint {checkpoint.step} of {self.run.path}"
+        self.put(Snapshot(checkpoint.model, checkpoint.training, checkpoint.state), where)
+        return rewind(self.run, checkpoint)
+
+    def snapshot(self) -> Snapshot:
+        """Where training stands, copied; `put` brings it back."""
+        memories = self._optimizer.state_dict()["state"]
+        training = {f"{index}/{key}": value for index, memory in memories.items() for key, value in memory.items()}
+        # What an optimiser leaves empty (momentum before the first step) it makes anew.
+        training = {name: value for name, value in training.items() if isinstance(value, torch.Tensor)}
+        training |= {f"carried/{name}": value for name, value in self._carried.items()}
+        state = {
+            "step": self.step,
+            "epoch": self.epoch,
+            "minutes": self.minutes,
+            "position": self._position,
+            "smoothed": self.smoothed,
+            "best": self.best,
+            "without_better": self._without_better,
+        }
+        return Snapshot(_copied(self.model.state_dict()), _copied(training), state)
+
+    def put(self, snapshot: Snapshot, where: str = "a snapshot") -> None:
+        """Go on from a snapshot, of this training or made by hand. The run's files stay as they are.
+
+        Args:
+            snapshot: it is copied.
+            where: what it is, for the error.
+
+        Raises:
+            RunError: it is of another network.
+        """
+        load_weights(self.model, snapshot.model, where)
+        state = snapshot.state
+        self.step, self.epoch, self.minutes = state["step"], state["epoch"], state["minutes"]
         self.smoothed, self.best, self._without_better = state["smoothed"], state["best"], state["without_better"]
-        self._position = state["position"]
+        self._position, self._carried = state["position"], {}
         memories: dict[int, dict[str, Any]] = {}
-        for name, tensor in checkpoint.training.items():
+        for name, tensor in _copied(snapshot.training).items():
             owner, key = name.split("/", 1)
             if owner == "carried":
                 self._carried[key] = tensor.to(self._device)
@@ -99,7 +163,6 @@ class Trainer:
                 memories.setdefault(int(owner), {})[key] = tensor
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": memories, "param_groups": groups})
-        return rewind(self.run, checkpoint)
 
     def interrupt(self) -> None:
         """Stop after the step that is under way: save, and raise `Interrupted` from `train`."""
@@ -130,11 +193,12 @@ class Trainer:
         saved_at = clock.minutes
         self.model.train()
         while progress < 1 and not (config.patience and self._without_better >= config.patience):
-            loss, norm, rate, targets = self._update(progress)
+            update = self.update()
             self.minutes = clock.minutes
             progress = self.budget.progress(self.step, self.minutes)
             with clock.paused():
-                per_second, left = speed.after(self.step, targets, self.minutes)
+                per_second, left = speed.after(self.step, update.targets, self.minutes)
+                loss, norm, rate = update.loss, update.norm, update.rate
                 stepped = Stepped(self.step, self.epoch, progress, loss, self.smoothed, norm, rate, per_second, left)
                 if lines.crossed(progress) or self.step == 1:
                     logs.metrics({**asdict(stepped), "minutes": self.minutes})
@@ -157,10 +221,14 @@ class Trainer:
     def _every(self, steps: int) -> bool:
         return steps > 0 and self.step % steps == 0
 
-    def _update(self, progress: float) -> tuple[float, float, float, int]:
-        """One update of the weights: loss in nats a target, gradient norm, learning rate, number of targets."""
+    def update(self) -> Update:
+        """One update of the weights, and nothing else: no clock, no validation, no file. `train` is made of these.
+
+        Raises:
+            DivergenceError: the loss or the gradient is not finite; the weights stay as they were.
+        """
         config = self.config
-        rate = self._learning_rate * rate_at(progress, config)
+        rate = self._learning_rate * rate_at(self.budget.progress(self.step, self.minutes), config)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.zero_grad()
@@ -191,7 +259,7 @@ class Trainer:
         self.step += 1
         loss = total / max(targets, 1)
         self.smoothed = config.smoothing * self.smoothed + (1 - config.smoothing) * loss
-        return loss, norm, rate, targets
+        return Update(loss, norm, rate, targets)
 
     def _validate(self, logs: Logs) -> Validated | None:
         loss = self.task.validate()
@@ -210,22 +278,13 @@ class Trainer:
         return Validated(self.step, loss, better)
 
     def _save(self, best: bool) -> Saved:
-        memories = self._optimizer.state_dict()["state"]
-        training = {f"{index}/{key}": value for index, memory in memories.items() for key, value in memory.items()}
-        # What an optimiser leaves empty (momentum before the first step) it makes anew.
-        training = {name: value for name, value in training.items() if isinstance(value, torch.Tensor)}
-        training |= {f"carried/{name}": value for name, value in self._carried.items()}
-        state = {
-            "step": self.step,
-            "epoch": self.epoch,
-            "minutes": self.minutes,
-            "position": self._position,
-            "smoothed": self.smoothed,
-            "best": self.best,
-            "without_better": self._without_better,
-        }
-        path = save(self.run, self.step, self.model.state_dict(), training, state, best, keep=self.config.keep)
+        now = self.snapshot()
+        path = save(self.run, self.step, now.model, now.training, now.state, best, keep=self.config.keep)
         return Saved(self.step, path)
+
+
+def _copied(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
 
 class _Speed:
