@@ -34,7 +34,16 @@ def without_maps(x, h):
     return h
 
 
-CELLS = [*(find_cell(name) for name in BUILTIN), three_stages, without_maps]
+@cell
+def unread(x, h, c):
+    """A simple recurrent unit: the state h is written, and never read."""
+    f = sigmoid(W.f @ x + p.f * c + b.f)
+    c = f * c + (1 - f) * (W.c @ x)
+    h = f * tanh(c) + (1 - f) * x
+    return h, c
+
+
+CELLS = [*(find_cell(name) for name in BUILTIN), three_stages, without_maps, unread]
 every_cell = pytest.mark.parametrize("equations", CELLS, ids=lambda equations: equations.name)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json as json_module
+import math
+import shlex
 import sys
 import time
 from dataclasses import asdict
@@ -14,6 +16,7 @@ from cyclopts import Parameter
 from unrolled.cli.options import ModelOptions, TextOptions, TrainingOptions, Whole, given
 from unrolled.cli.screen import Screen, stdout_console
 from unrolled.runs.directory import DEFAULT_ROOT
+from unrolled.runs.logs import finite
 
 __all__ = ["cells", "demo", "describe", "evaluate", "resume", "runs", "sample", "score", "train_lm"]
 
@@ -172,11 +175,16 @@ def score(
     The first symbol is charged with its frequency in the training text.
     """
     from unrolled.data.text import find_sources, read_text
+    from unrolled.errors import DataError
     from unrolled.verbs.using import open_run
 
-    with Screen() as screen:
+    # A bar would run into lines that come to the same terminal.
+    with Screen(quiet=each is not None and not json and sys.stdout.isatty()) as screen:
         model = open_run(run, checkpoint, listener=screen)
-        content = "".join(read_text(find_sources([file])[0], errors))
+        sources = find_sources([file])
+        if len(sources) > 1:
+            raise DataError(f"{file} is {len(sources)} files", expected="one file, or - for standard input")
+        content = "".join(read_text(sources[0], errors))
         if each is None:
             report = model.score(content, name=file, skip_unknown=skip_unknown)
         else:
@@ -285,20 +293,18 @@ def _screen(tensorboard: Path | None) -> Screen:
 
 def _each(model: Any, text: str, each: str, alternatives: int, skip_unknown: bool) -> Any:
     """One record a symbol, or a line of text."""
-    decode = model.vocabulary.decode
-    line: dict[str, Any] = {"text": "", "symbols": 0, "nats": 0.0}
+    symbols, nats, line = model.vocabulary.symbols, 0.0, []
     for found in model.each(text, alternatives=alternatives if each == "symbol" else 0, skip_unknown=skip_unknown):
-        symbol = decode([found.token])
         if each == "symbol":
-            others = [{"text": decode([token]), "p": p} for token, p in found.alternatives]
-            yield {"text": symbol, "nats": found.nats, "alternatives": others}
+            others = [{"text": symbols[token], "p": p} for token, p in found.alternatives]
+            yield {"text": symbols[found.token], "nats": found.nats, "alternatives": others}
             continue
-        line = {"text": line["text"] + symbol, "symbols": line["symbols"] + 1, "nats": line["nats"] + found.nats}
-        if symbol == "\n":
-            yield line
-            line = {"text": "", "symbols": 0, "nats": 0.0}
-    if line["symbols"]:
-        yield line
+        nats, line = nats + found.nats, [*line, found.token]
+        if symbols[found.token] == "\n":
+            yield {"text": model.vocabulary.decode(line), "symbols": len(line), "nats": nats}
+            nats, line = 0.0, []
+    if line:
+        yield {"text": model.vocabulary.decode(line), "symbols": len(line), "nats": nats}
 
 
 def _print_trained(trained: Any, json: bool) -> None:
@@ -325,11 +331,12 @@ def _print_trained(trained: Any, json: bool) -> None:
             "chosen on these)"
         )
     print(f"the run is in {trained.run}\n\nnext:")
+    run = shlex.quote(str(trained.run))
     for command, about in (
-        (f"unrolled sample {trained.run} --temperature 0.7", "let it write"),
-        (f"unrolled score {trained.run} FILE --each line", "how likely each line of a text is to it"),
-        (f"unrolled describe {trained.run}", "its equations, shapes and diagram"),
-        (f"unrolled resume {trained.run} --minutes {trained.minutes * 2:.0f}", "train it on"),
+        (f"unrolled sample {run} --temperature 0.7", "let it write"),
+        (f"unrolled score {run} FILE --each line", "how likely each line of a text is to it"),
+        (f"unrolled describe {run}", "its equations, shapes and diagram"),
+        (f"unrolled resume {run} --minutes {math.ceil(2 * trained.minutes)}", "train it on"),
     ):
         print(f"  {command:<60} {about}")
 
@@ -346,4 +353,4 @@ def _print_report(report: dict[str, Any], json: bool) -> None:
 
 
 def _print_json(value: Any) -> None:
-    print(json_module.dumps(value, ensure_ascii=False, default=str))
+    print(json_module.dumps(finite(value), ensure_ascii=False, allow_nan=False, default=str))

@@ -122,7 +122,10 @@ class Screen(Listener):
             self._close()
             columns: list[ProgressColumn] = [BarColumn(bar_width=24), TextColumn("{task.percentage:>3.0f}%")]
             columns += [TextColumn("{task.description}")] + ([_Left()] if left is not None else [])
-            self._bars = Progress(*columns, console=self.console, transient=True)
+            # What is printed goes where it is meant to: by default a bar takes standard output to its own console.
+            self._bars = Progress(
+                *columns, console=self.console, transient=True, redirect_stdout=False, redirect_stderr=False
+            )
             self._bars.start()
             self._bar, self._kind = self._bars.add_task(escape(text), total=total), kind
         assert self._bar is not None

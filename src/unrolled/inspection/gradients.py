@@ -29,7 +29,7 @@ from unrolled.layers import RecurrentLayer
 
 __all__ = ["BpttTerms", "GradientFlow", "bptt_terms", "gradient_flow", "step_jacobian"]
 
-Blocks = dict[tuple[str, str], torch.Tensor]
+_Blocks = dict[tuple[str, str], torch.Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +85,7 @@ class BpttTerms:
 
 
 @torch.no_grad()
-def step_jacobian(layer: RecurrentLayer, x: torch.Tensor, state: State) -> Blocks:
+def step_jacobian(layer: RecurrentLayer, x: torch.Tensor, state: State) -> dict[tuple[str, str], torch.Tensor]:
     """The Jacobian of one time step, state by state.
 
     Args:
@@ -222,7 +222,9 @@ class _Step:
         Returns:
             (..., B, H) for each state, vector and map, by the name of the leaf.
         """
-        sums: dict[str, Any] = {name: 0.0 for name in self._leaves if name != self.equations.input}
+        # A state that the equations do not read is no leaf, but has an adjoint: zero.
+        leaves = {*self._leaves, *self.equations.states} - {self.equations.input}
+        sums: dict[str, Any] = dict.fromkeys(leaves, 0.0)
         shape = next(iter(seeds.values())).shape
 
         def add(found: Mapping[str, Any]) -> None:
@@ -271,11 +273,11 @@ def _forward(
     return steps
 
 
-def _jacobian(step: _Step) -> Blocks:
+def _jacobian(step: _Step) -> _Blocks:
     """The blocks (B, H, H) of a step's Jacobian: the way back for a seed in each unit, all at once."""
     names, like = step.equations.states, step.after[0]
     units = torch.eye(like.shape[1], dtype=like.dtype, device=like.device).unsqueeze(1).expand(-1, *like.shape)
-    blocks: Blocks = {}
+    blocks: _Blocks = {}
     for after, result in zip(names, _results(names), strict=True):
         adjoints = step.back({result: units}, derive(step.equations).recurrent)
         # (unit after, B, unit before) -> (B, unit after, unit before)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from unrolled.runs.directory import RunSummary
 
@@ -20,7 +21,8 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Table:
         numeric = all(isinstance(row.get(column), int | float) or row.get(column) is None for row in rows)
         built.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        built.add_row(*(_cell(row.get(column)) for column in shown))
+        # Not as markup: a name may hold brackets.
+        built.add_row(*(Text(_cell(row.get(column))) for column in shown))
     return built
 
 

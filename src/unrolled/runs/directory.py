@@ -73,6 +73,27 @@ class Run:
             ValueError: a value is not JSON (a number that is not finite, say).
         """
         path = Path(path)
+        cls.check_free(path)
+        with storage_errors(f"creating {path}"):
+            path.mkdir(parents=True, exist_ok=True)
+        try:
+            # config.json comes last: where it is, the run is whole
+            write_sealed(path / VOCABULARY, vocabulary)
+            run = cls(path, {}, json.loads(json.dumps(vocabulary))).with_config(config)
+        except BaseException:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
+        return run
+
+    @staticmethod
+    def check_free(path: str | Path) -> None:
+        """Check that a run can be made at `path`: before the work that a new run begins with.
+
+        Raises:
+            RunError: there is something already (an empty directory is fine).
+            StorageError: it cannot be looked at.
+        """
+        path = Path(path)
         with storage_errors(f"creating {path}"):
             if path.exists() and not path.is_dir():
                 raise RunError(f"{path} is a file", expected="a new directory for the run", fix="choose another --run")
@@ -84,15 +105,6 @@ class Run:
                     expected="a new or an empty directory",
                     fix=f"choose another --run, remove it{go_on}",
                 )
-            path.mkdir(parents=True, exist_ok=True)
-        try:
-            # config.json comes last: where it is, the run is whole
-            write_sealed(path / VOCABULARY, vocabulary)
-            run = cls(path, {}, json.loads(json.dumps(vocabulary))).with_config(config)
-        except BaseException:
-            shutil.rmtree(path, ignore_errors=True)
-            raise
-        return run
 
     @classmethod
     def open(cls, path: str | Path) -> Run:

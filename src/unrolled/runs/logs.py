@@ -14,7 +14,7 @@ from unrolled.errors import RunError
 from unrolled.files import storage_errors, sync
 from unrolled.runs.directory import Run
 
-__all__ = ["LOGS", "METRICS", "SAMPLES", "Logs", "lengths", "read_metrics", "truncate_to"]
+__all__ = ["LOGS", "METRICS", "SAMPLES", "Logs", "finite", "lengths", "read_metrics", "truncate_to"]
 
 METRICS, SAMPLES = "metrics.jsonl", "samples.txt"
 LOGS = (METRICS, SAMPLES)
@@ -39,7 +39,7 @@ class Logs:
 
     def metrics(self, record: Mapping[str, Any]) -> None:
         """Add one line to `metrics.jsonl`. A number that is not finite becomes null, as JSON has no other way."""
-        self._metrics.append(json.dumps(_finite(record), ensure_ascii=False, allow_nan=False) + "\n")
+        self._metrics.append(json.dumps(finite(record), ensure_ascii=False, allow_nan=False) + "\n")
 
     def sample(self, heading: str, text: str) -> None:
         """Add a sampled text to `samples.txt` under a line with its heading ("step 1200, 1.61 nats")."""
@@ -81,11 +81,12 @@ class _Log:
         self._file.close()
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """A value of JSON with null for every number that is not finite, which JSON cannot hold."""
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

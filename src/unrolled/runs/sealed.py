@@ -20,7 +20,9 @@ _SEAL = "sha256"
 
 
 def _encode(value: Mapping[str, Any]) -> bytes:
-    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    # The name of a file need not be UTF-8; Python then has it with lone surrogates, which `json.loads` takes as well.
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return text.encode(errors="surrogatepass")
 
 
 def seal(value: Mapping[str, Any]) -> bytes:
@@ -79,7 +81,7 @@ def read_sealed(path: Path, *, versioned: bool = True) -> dict[str, Any]:
     value.pop(_SEAL, None)
     try:
         intact = seal(value) == content
-    except ValueError:  # NaN, Infinity or a lone surrogate: never written by us
+    except ValueError:  # NaN or Infinity: never written by us
         intact = False
     if not intact:
         raise RunError(

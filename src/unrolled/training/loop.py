@@ -164,6 +164,10 @@ class Trainer:
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": memories, "param_groups": groups})
 
+    def renew_patience(self) -> None:
+        """Count validations without a better one from here on: a run that was stopped early may go on."""
+        self._without_better = 0
+
     def interrupt(self) -> None:
         """Stop after the step that is under way: save, and raise `Interrupted` from `train`."""
         self._stop = True
@@ -279,6 +283,12 @@ class Trainer:
 
     def _save(self, best: bool) -> Saved:
         now = self.snapshot()
+        if not all(bool(weights.isfinite().all()) for weights in now.model.values()):
+            raise DivergenceError(
+                f"training diverged at step {self.step}: a weight is not a finite number",
+                where=str(self.run.path),
+                fix=f"a smaller --learning-rate (say {self._learning_rate / 3:.1g}); the last good checkpoint is kept",
+            )
         path = save(self.run, self.step, now.model, now.training, now.state, best, keep=self.config.keep)
         return Saved(self.step, path)
 

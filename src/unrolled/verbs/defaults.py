@@ -35,13 +35,15 @@ def choose_device(given: str) -> torch.device:
     """
     if given == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    expected = "cpu, cuda, mps or auto"
     try:
         device = torch.device(given)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ConfigurationError(
-            f"device {given!r} cannot be used here", expected="cpu, cuda, mps or auto", got=str(error).splitlines()[0]
-        ) from None
+        problem = f"device {given!r} cannot be used here"
+        raise ConfigurationError(problem, expected=expected, got=str(error).splitlines()[0]) from None
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise ConfigurationError(f"device {given!r} cannot train", expected=expected)
     return device
 
 

@@ -45,13 +45,14 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 def read_options(
-    given: Mapping[str, Any], recipe: str | None = None
+    given: Mapping[str, Any], recipe: str | None = None, inherited: Mapping[str, Any] | None = None
 ) -> tuple[TextConfig, LanguageModelConfig, TrainingConfig, dict[str, Any]]:
     """Sort flat options into the configurations of text, model and training.
 
     Args:
         given: options by name; one that is None counts as not given.
         recipe: the name of a recipe; what is given wins over it.
+        inherited: options of the run that training starts from; recipe and what is given win over them.
 
     Returns:
         the three configurations, and what the recipe says that belongs to none of them.
@@ -66,7 +67,7 @@ def read_options(
     follow = dict(RECIPES[recipe]) if recipe else {}
     if budgets & chosen.keys():
         follow = {name: value for name, value in follow.items() if name not in budgets}
-    options = follow | chosen
+    options = {**(inherited or {}), **follow, **chosen}
     sections: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
     homes = {field.name: name for name, section in SECTIONS.items() for field in fields(section)}
     rest: dict[str, Any] = {}

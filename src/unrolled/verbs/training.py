@@ -20,14 +20,14 @@ from unrolled.data.configuration import TextConfig
 from unrolled.data.store import PARTS, SplitSources, TokenStore, prepare
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.decoding import Sampler, generate
-from unrolled.errors import ConfigurationError, DataError, RunError
+from unrolled.errors import ConfigurationError, RunError
 from unrolled.evaluation import Evaluation, evaluate
 from unrolled.kernels import choose
 from unrolled.runs.checkpoints import load
 from unrolled.runs.configuration import dump_section, load_section
 from unrolled.runs.directory import DEFAULT_ROOT, Run, unique_name
 from unrolled.runs.logs import Logs, truncate_to
-from unrolled.runs.models import build_language_model, load_language_model, load_weights, section
+from unrolled.runs.models import build_language_model, load_language_model, section
 from unrolled.tasks.language_model import LanguageModel, LanguageModelTask
 from unrolled.training.budget import Budget
 from unrolled.training.configuration import TrainingConfig
@@ -37,8 +37,9 @@ from unrolled.training.precision import measure_precisions
 from unrolled.verbs.defaults import choose_device, choose_sizes, choose_threads
 from unrolled.verbs.listening import Listener
 from unrolled.verbs.options import read_options
+from unrolled.verbs.origins import Origin, open_store
 
-__all__ = ["Trained", "open_store", "resume", "train_lm"]
+__all__ = ["Trained", "resume", "train_lm"]
 
 _SAMPLE_LENGTH = 200
 _DTYPES = {"float64": torch.float64}
@@ -101,25 +102,29 @@ def train_lm(
         Interrupted: stopped by the user; all is saved.
     """
     listener = listener or Listener()
-    text, model_config, training, extra = read_options(options, recipe)
+    origin = None if init_from is None else Origin.open(init_from)
+    text, model_config, training, extra = read_options(options, recipe, None if origin is None else origin.network)
     if sample_every is None:
         sample_every = extra.get("sample_every")
+    if equations is None and origin is not None and model_config.cell == origin.network["cell"]:
+        equations = origin.equations
     equations = equations or find_cell(model_config.cell)
     model_config = replace(model_config, cell=equations.name)
-    initial = None if init_from is None else load_language_model(Run.open(init_from))
     device, threads = choose_device(training.device), choose_threads(training.threads)
     torch.set_num_threads(threads)
 
     sources = SplitSources.find(paths, train=train, valid=valid, test=test)
+    stem = f"{_stem(sources)}-{equations.name}"
+    path = Path(run) if run is not None else DEFAULT_ROOT / unique_name(DEFAULT_ROOT, stem)
+    Run.check_free(path)
     store = prepare(sources, text, progress=listener.preparing)
     model_config, training = choose_sizes(
         equations, model_config, training, train_tokens=len(store.split("train")), threads=threads, device=device
     )
     with seeded(torch.device("cpu"), training.seed):
         model = LanguageModel(store.vocabulary.size, equations, model_config)
-    if initial is not None:
-        _check_vocabulary(store.vocabulary, initial[1], str(init_from))
-        load_weights(model, initial[0].state_dict(), f"--init-from {init_from}")
+    if origin is not None:
+        origin.give(model, store.vocabulary)
     model.to(device, _DTYPES.get(training.precision, torch.float32))
     task = _task(model, store, text, training)
     seconds: dict[str, float] = {}
@@ -140,7 +145,7 @@ def train_lm(
         "training": dump_section(training),
         "sample_every": sample_every,
         "recipe": recipe,
-        "init_from": None if init_from is None else str(Path(init_from).resolve()),
+        "init_from": None if origin is None else {"run": str(origin.path.resolve()), "checkpoint": origin.step},
         "measured": {
             "kernel": choose(equations),
             "device": str(device),
@@ -148,8 +153,6 @@ def train_lm(
             "seconds_a_batch": seconds,
         },
     }
-    stem = f"{_stem(sources)}-{equations.name}"
-    path = Path(run) if run is not None else DEFAULT_ROOT / unique_name(DEFAULT_ROOT, stem)
     opened = Run.create(path, config, store.vocabulary.to_json())
     return _conduct(opened, task, training, store, text, listener, sample_every)
 
@@ -186,31 +189,41 @@ def resume(
     text = load_section(TextConfig, section(opened, "text"), f"{where}, text")
     training = load_section(TrainingConfig, section(opened, "training"), f"{where}, training")
     budget = {"minutes": minutes, "epochs": epochs, "steps": steps}
-    if any(value is not None for value in budget.values()):
+    extended = any(value is not None for value in budget.values())
+    if extended:
         # Checked like any other options, as they may come from a command line.
         training = load_section(TrainingConfig, {**dump_section(training), **budget}, "the new budget")
     device = choose_device(str(opened.config["measured"]["device"]))
     torch.set_num_threads(choose_threads(training.threads))
-    model, vocabulary = build_language_model(opened)
+    with seeded(torch.device("cpu"), training.seed):
+        model, vocabulary = build_language_model(opened)
     store = open_store(opened, text, vocabulary, listener)
+    begun, origin = _begun(opened, checkpoint), opened.config["init_from"]
+    if not begun and origin is not None:
+        Origin.open(origin["run"], str(origin["checkpoint"])).give(model, vocabulary)
     model.to(device, _DTYPES.get(training.precision, torch.float32))
     task = _task(model, store, text, training)
     sample_every = opened.config.get("sample_every")
     with opened.exclusive():
-        begun = opened.pointer("last") is not None
-        loaded = load(opened, checkpoint) if begun or checkpoint != "last" else None
+        loaded = load(opened, checkpoint) if begun else None
         if loaded is not None:
             spent = Budget.of(training, task.batches_per_epoch()).progress(loaded.step, loaded.state["minutes"])
-            if spent >= 1 and any(value is not None for value in budget.values()):
+            if spent >= 1 and extended:
                 raise ConfigurationError(
                     "the new budget is spent already",
                     got=f"{loaded.step} steps, {loaded.state['epoch']:.2f} epochs and {loaded.state['minutes']:.1f} "
                     "minutes were trained",
                     fix="give a larger one: it is counted from the beginning of the run",
                 )
-        if any(value is not None for value in budget.values()):
+        if extended:
             opened = opened.with_config({**opened.config, "training": dump_section(training)})
-    return _conduct(opened, task, training, store, text, listener, sample_every, checkpoint if begun else None)
+    start = checkpoint if begun else None
+    return _conduct(opened, task, training, store, text, listener, sample_every, start, extended=extended)
+
+
+def _begun(run: Run, checkpoint: str) -> bool:
+    """Whether there is a checkpoint to go on from; not where the run was stopped before its first was whole."""
+    return checkpoint != "last" or (run.path / "last").exists() or any(map(int, run.checkpoint_names()))
 
 
 def _task(model: LanguageModel, store: TokenStore, text: TextConfig, training: TrainingConfig) -> LanguageModelTask:
@@ -237,6 +250,7 @@ def _conduct(
     listener: Listener,
     sample_every: int | None,
     checkpoint: str | None = None,
+    extended: bool = False,
 ) -> Trained:
     """Train, show, and look at the result once more as a whole."""
     with run.exclusive():
@@ -246,6 +260,9 @@ def _conduct(
         else:
             for note in trainer.restore(load(run, checkpoint)):
                 listener.note(note)
+        if extended:
+            trainer.renew_patience()
+        begun_at = trainer.step
         listener.started(str(run.path), _facts(run, task.model, training, store))
         seed = training.seed
         with _interruptible(trainer), Logs(run) as logs:
@@ -255,8 +272,12 @@ def _conduct(
                     sample = _sample(task.model, store.vocabulary, seed)
                     logs.sample(f"step {event.step}, {trainer.smoothed:.3f} nats", sample)
                     listener.sampled(event.step, sample)
+    if trainer.budget.progress(trainer.step, trainer.minutes) < 1:
+        listener.note(f"stopped early: {training.patience} validations in a row were not better than the best")
+    elif checkpoint is not None and trainer.step == begun_at:
+        listener.note("the budget was spent already; a larger --steps, --epochs or --minutes goes on")
     valid = None
-    if len(store.split("valid")) > 1:
+    if trainer.best is not None:
         best, vocabulary, _ = load_language_model(run)
         tokens = store.split("valid")
         best.to(next(task.model.parameters()).device)
@@ -280,7 +301,9 @@ def _interruptible(trainer: Trainer) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    # What is ignored stays so (a shell's job in the background); a handler that is not Python's could not be put back.
+    before = {number: handler for number, handler in found.items() if handler not in (signal.SIG_IGN, None)}
 
     def restore() -> None:
         for number, handler in before.items():
@@ -304,7 +327,8 @@ def _facts(run: Run, model: LanguageModel, training: TrainingConfig, store: Toke
     tokens = {part: len(store.split(part)) for part in PARTS}
     embedding = f"embedding {network['embedding_size']}" if network["embedding_size"] else "one-hot"
     unit = "characters" if store.vocabulary.unit == "char" else f"{store.vocabulary.unit}s"
-    budget = next(f"{value:g} {name}" for name in ("minutes", "epochs", "steps") if (value := getattr(training, name)))
+    budgets = ("minutes", "epochs", "steps")
+    budget = next(f"{value:,.9g} {name}" for name in budgets if (value := getattr(training, name)))
     seconds = measured["seconds_a_batch"]
     timed = ", measured: " + ", ".join(f"{name} {1000 * s:.0f} ms" for name, s in seconds.items()) if seconds else ""
     return {
@@ -319,46 +343,10 @@ def _facts(run: Run, model: LanguageModel, training: TrainingConfig, store: Toke
     }
 
 
-def open_store(run: Run, text: TextConfig, vocabulary: Vocabulary, listener: Listener) -> TokenStore:
-    """The token store of a run; made anew from the sources where the cache has lost it."""
-    data = section(run, "data")
-    assert isinstance(data, dict)
-    try:
-        store = TokenStore.open(Path(data["store"]))
-    except DataError:
-        parts: dict[str, list[str]] = {}
-        for source in data["sources"]:
-            parts.setdefault(source["part"], []).append(source["path"])
-        sources = SplitSources.find(
-            parts.get("text", ()),
-            train=parts.get("train", ()),
-            valid=parts.get("valid", ()),
-            test=parts.get("test", ()),
-        )
-        store = prepare(sources, text, progress=listener.preparing)
-    _check_vocabulary(store.vocabulary, vocabulary, str(run.path))
-    if store.fingerprint != data["fingerprint"]:
-        raise RunError(
-            "the text has changed since the run began, and the copy it was trained on is gone",
-            where=str(data["store"]),
-            fix=f"put the old text back, or start a new run with --init-from {run.path}",
-        )
-    return store
-
-
-def _check_vocabulary(found: Vocabulary, expected: Vocabulary, where: str) -> None:
-    if found.fingerprint != expected.fingerprint:
-        raise RunError(
-            "the text has another vocabulary than the run",
-            expected=f"{expected.size} symbols ({expected.unit})",
-            got=f"{found.size} symbols ({found.unit})",
-            where=where,
-            fix="train on the same text, or start a new run",
-        )
-
-
 def _stem(sources: SplitSources) -> str:
     """A name for a run from the name of its text."""
-    first = sources.parts[0][1].path
-    name = first.parent.name if len(sources.parts) > 1 else first.stem
+    first = sources.parts[0][1]
+    name = first.path.parent.name if len(sources.parts) > 1 else first.path.stem
+    if first.name == "standard input":
+        name = "stdin"
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "text"

@@ -19,7 +19,7 @@ from unrolled.runs.models import load_language_model, section
 from unrolled.tasks.language_model import LanguageModel
 from unrolled.training.configuration import TrainingConfig
 from unrolled.verbs.listening import Listener
-from unrolled.verbs.training import open_store
+from unrolled.verbs.origins import open_store
 
 __all__ = ["LanguageModelRun", "Report", "open_run"]
 
@@ -178,11 +178,12 @@ class LanguageModelRun:
             self.vocabulary,
             tokens,
             protocol,  # type: ignore[arg-type]
-            window=window or training.length,
+            window=training.length if window is None else window,
             documents=text.documents,
             progress=self.listener.reading,
         )
-        chosen = split == "valid" and self.run.pointer("best") is not None
+        best = self.run.pointer("best")
+        chosen = split == "valid" and best is not None and int(best) == self.step
         how = f"{found.detail} streams" if protocol == "carried" else f"windows of {found.detail} symbols"
         return Report(
             task="lm",
