@@ -13,7 +13,7 @@ from typing import Any
 
 from unrolled.errors import StorageError
 
-__all__ = ["cache_directory", "storage_errors", "sha256", "sync", "write_atomically", "write_json"]
+__all__ = ["cache_directory", "sha256", "storage_errors", "sync", "write_atomically", "write_json"]
 
 
 def cache_directory() -> Path:

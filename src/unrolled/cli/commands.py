@@ -20,20 +20,20 @@ from unrolled.runs.logs import finite
 
 __all__ = ["cells", "demo", "describe", "evaluate", "resume", "runs", "sample", "score", "train_lm"]
 
-Flat = Parameter(name="*")
-Json = Annotated[bool, Parameter(help="Print one JSON object on standard output and nothing else there.", negative="")]
-Files = Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")]
-Checkpoint = Annotated[str, Parameter(help="best, last, or the step of a checkpoint.")]
+_Flat = Parameter(name="*")
+_Json = Annotated[bool, Parameter(help="Print one JSON object on standard output and nothing else there.", negative="")]
+_Files = Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")]
+_Checkpoint = Annotated[str, Parameter(help="best, last, or the step of a checkpoint.")]
 
 
 def train_lm(
-    paths: Annotated[list[str] | None, Parameter(help="Files, directories, globs, or - for standard input.")] = None,
+    paths: Annotated[list[str] | None, Parameter(help="_Files, directories, globs, or - for standard input.")] = None,
     /,
     *,
     run: Annotated[Path | None, Parameter(help="Directory of the run; named after text and cell if not given.")] = None,
-    train: Annotated[Files, Parameter(help="Files to train on, where the split is given.")] = None,
-    valid: Annotated[Files, Parameter(help="Files to validate on.")] = None,
-    test: Annotated[Files, Parameter(help="Files kept for testing.")] = None,
+    train: Annotated[_Files, Parameter(help="_Files to train on, where the split is given.")] = None,
+    valid: Annotated[_Files, Parameter(help="_Files to validate on.")] = None,
+    test: Annotated[_Files, Parameter(help="_Files kept for testing.")] = None,
     recipe: Annotated[str | None, Parameter(help="Settings of a classic: min-char-rnn.")] = None,
     init_from: Annotated[Path | None, Parameter(help="A run whose best weights training starts from.")] = None,
     sample_every: Annotated[
@@ -42,10 +42,10 @@ def train_lm(
     tensorboard: Annotated[
         Path | None, Parameter(help="Also write metrics there for TensorBoard (needs unrolled[tensorboard]).")
     ] = None,
-    text: Annotated[TextOptions, Flat] = TextOptions(),  # type: ignore[valid-type]  # noqa: B008
-    model: Annotated[ModelOptions, Flat] = ModelOptions(),  # type: ignore[valid-type]  # noqa: B008
-    training: Annotated[TrainingOptions, Flat] = TrainingOptions(),  # type: ignore[valid-type]  # noqa: B008
-    json: Json = False,
+    text: Annotated[TextOptions, _Flat] = TextOptions(),  # type: ignore[valid-type]  # noqa: B008
+    model: Annotated[ModelOptions, _Flat] = ModelOptions(),  # type: ignore[valid-type]  # noqa: B008
+    training: Annotated[TrainingOptions, _Flat] = TrainingOptions(),  # type: ignore[valid-type]  # noqa: B008
+    json: _Json = False,
 ) -> None:
     """Train a language model on text.
 
@@ -77,9 +77,9 @@ def resume(
     minutes: Annotated[float | None, Parameter(help="A new budget, counted from the beginning of the run.")] = None,
     epochs: Annotated[float | None, Parameter(help="A new budget, counted from the beginning of the run.")] = None,
     steps: Annotated[Whole | None, Parameter(help="A new budget, counted from the beginning of the run.")] = None,
-    checkpoint: Checkpoint = "last",
+    checkpoint: _Checkpoint = "last",
     tensorboard: Annotated[Path | None, Parameter(help="Also write metrics there for TensorBoard.")] = None,
-    json: Json = False,
+    json: _Json = False,
 ) -> None:
     """Go on with a run exactly where it stopped, or beyond its budget."""
     from unrolled.verbs.training import resume as verb
@@ -93,7 +93,7 @@ def demo(
     *,
     run: Annotated[Path | None, Parameter(help="Directory of the run; runs/demo or the next free name.")] = None,
     minutes: Annotated[float, Parameter(help="Minutes of training.")] = 2.0,
-    json: Json = False,
+    json: _Json = False,
 ) -> None:
     """Train on Python's own source code for two minutes and look at the result."""
     from unrolled.verbs.demo import demo as verb
@@ -120,8 +120,8 @@ def sample(
     ] = None,
     count: Annotated[Whole, Parameter(help="How many texts.")] = 1,
     seed: Annotated[Whole, Parameter(help="The texts follow from it.")] = 0,
-    checkpoint: Checkpoint = "best",
-    json: Json = False,
+    checkpoint: _Checkpoint = "best",
+    json: _Json = False,
 ) -> None:
     """Let a trained model write. The text streams as it is made."""
     from unrolled.errors import ConfigurationError
@@ -167,8 +167,8 @@ def score(
     alternatives: Annotated[Whole, Parameter(help="With --each symbol: likeliest symbols to show at each place.")] = 3,
     skip_unknown: Annotated[bool, Parameter(help="Leave out characters the model does not know.", negative="")] = False,
     errors: Annotated[Literal["strict", "replace"], Parameter(help="What a byte that is not UTF-8 does.")] = "strict",
-    checkpoint: Checkpoint = "best",
-    json: Json = False,
+    checkpoint: _Checkpoint = "best",
+    json: _Json = False,
 ) -> None:
     """How likely a text is: p(x1 ... xT), every symbol given all before it.
 
@@ -207,8 +207,8 @@ def evaluate(
         Literal["carried", "windows"], Parameter(help="With all that was read before, or in windows from nothing.")
     ] = "carried",
     window: Annotated[Whole | None, Parameter(help="Symbols of a window; as in training if not given.")] = None,
-    checkpoint: Checkpoint = "best",
-    json: Json = False,
+    checkpoint: _Checkpoint = "best",
+    json: _Json = False,
 ) -> None:
     """The loss of a run on a part of its own text."""
     from unrolled.verbs.using import open_run
@@ -222,7 +222,7 @@ def runs(
     root: Annotated[Path, Parameter(help="Where runs lie.")] = DEFAULT_ROOT,
     /,
     *,
-    json: Json = False,
+    json: _Json = False,
 ) -> None:
     """The runs there are, with task, size, loss and age."""
     from unrolled.reports.tables import run_rows, table
@@ -237,7 +237,7 @@ def runs(
         print(f"no runs in {root}; make one with: unrolled demo")
 
 
-def cells(*, json: Json = False) -> None:
+def cells(*, json: _Json = False) -> None:
     """The built-in cells."""
     from unrolled.reports.tables import table
     from unrolled.verbs.describing import cells as verb
@@ -259,7 +259,7 @@ def describe(
     hidden_size: Annotated[Whole, Parameter(help="Hidden units H of the layer, for a cell.")] = 128,
     output_size: Annotated[Whole | None, Parameter(help="Outputs V of a layer on top, for a cell.")] = None,
     latex: Annotated[bool, Parameter(help="Print the equations in LaTeX only.", negative="")] = False,
-    json: Json = False,
+    json: _Json = False,
 ) -> None:
     """The equations, shapes, parameter count and unrolled diagram of a run's network or a cell."""
     from unrolled.reports.diagrams import unrolled_diagram
@@ -293,13 +293,15 @@ def _screen(tensorboard: Path | None) -> Screen:
 
 def _each(model: Any, text: str, each: str, alternatives: int, skip_unknown: bool) -> Any:
     """One record a symbol, or a line of text."""
-    symbols, nats, line = model.vocabulary.symbols, 0.0, []
+    symbols, nats = model.vocabulary.symbols, 0.0
+    line: list[int] = []
     for found in model.each(text, alternatives=alternatives if each == "symbol" else 0, skip_unknown=skip_unknown):
         if each == "symbol":
             others = [{"text": symbols[token], "p": p} for token, p in found.alternatives]
             yield {"text": symbols[found.token], "nats": found.nats, "alternatives": others}
             continue
-        nats, line = nats + found.nats, [*line, found.token]
+        nats += found.nats
+        line.append(found.token)
         if symbols[found.token] == "\n":
             yield {"text": model.vocabulary.decode(line), "symbols": len(line), "nats": nats}
             nats, line = 0.0, []

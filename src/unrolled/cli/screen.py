@@ -14,7 +14,7 @@ from rich.text import Text
 from unrolled.training.events import Event, Saved, Stepped, Validated
 from unrolled.verbs.listening import Listener
 
-__all__ = ["Screen", "error_console"]
+__all__ = ["Screen", "error_console", "stdout_console"]
 
 _SAMPLE_SECONDS = 5.0  # samples that come faster are only written to the log
 

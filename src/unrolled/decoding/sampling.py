@@ -13,7 +13,7 @@ import torch
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import ConfigurationError, DivergenceError
 
-__all__ = ["Sampler", "Steps", "generate", "probabilities"]
+__all__ = ["Floats", "Sampler", "Steps", "choose", "generate", "probabilities"]
 
 Floats = npt.NDArray[np.float64]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from unrolled.training.configuration import TrainingConfig
 
-__all__ = ["Budget", "Clock", "Crossings", "rate_at"]
+__all__ = ["DEFAULT_MINUTES", "Budget", "Clock", "Crossings", "rate_at"]
 
 DEFAULT_MINUTES = 10.0
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from unrolled.errors import ConfigurationError, nearest
 
-__all__ = ["TrainingConfig"]
+__all__ = ["Optimizer", "Precision", "Reduction", "Schedule", "TrainingConfig"]
 
 Optimizer = Literal["adamw", "adagrad", "adagrad-inside", "sgd"]
 Precision = Literal["auto", "float32", "bfloat16", "float64"]
