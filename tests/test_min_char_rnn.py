@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 import time
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from unrolled.tasks.language_model import LanguageModel, LanguageModelTask
 from unrolled.training.events import Event, Stepped
 from unrolled.training.loop import Snapshot, Trainer
 from unrolled.verbs.listening import Listener
-from unrolled.verbs.options import read_options
+from unrolled.verbs.options import RECIPES, read_options
 from unrolled.verbs.training import train_lm
 
 Array = npt.NDArray[np.float64]
@@ -211,6 +212,16 @@ def test_a_last_whole_chunk_is_read_which_the_classic_leaves_out(tmp_path: Path)
         classic = Classic(np.arange(length), Classic.start(1, seed=0))
         begins = [int(classic.chunk()[0][0]) for _ in range(4)]
         assert (trainer.task.batches_per_epoch(), len(set(begins))) == (ours, theirs)
+
+
+def test_the_page_explains_every_setting() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "min-char-rnn.md").read_text(encoding="utf-8")
+    settings = set()
+    for name, value in RECIPES["min-char-rnn"].items():
+        option = name.replace("_", "-")
+        shown = f"{value:g}" if isinstance(value, float) else value
+        settings.add(f"--no-{option}" if value is False else f"--{option} {shown}")
+    assert set(re.findall(r"^\| `(--.*?)` \|", page, re.MULTILINE)) == settings
 
 
 @pytest.mark.figures

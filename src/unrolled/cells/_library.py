@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
 import importlib.util
 import os
 import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
+from typing import Any, NoReturn
 
 from unrolled.cells._graph import Equations
 from unrolled.errors import CellError, nearest
@@ -60,12 +62,19 @@ def find_cell(name: str) -> Equations:
     return cells[attribute]
 
 
+class _Uncached(importlib.machinery.SourceFileLoader):
+    """Python's loader without its cache, which takes an edit of the same size in the same second for no edit."""
+
+    def path_stats(self, path: Any) -> NoReturn:
+        raise OSError("not cached")
+
+
 def _run(path: Path) -> ModuleType:
     """The module in a user's file."""
     if not path.is_file():
         raise CellError("there is no such cell file", where=str(path), got="a path that is not a file")
     name = f"_unrolled_cell_{abs(hash(path.resolve()))}"
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=_Uncached(name, os.fspath(path)))
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module

@@ -145,6 +145,9 @@ class Value:
     def __float__(self) -> float:
         _unknown("a function of numbers, such as one of `math`")
 
+    def _sympy_(self) -> NoReturn:
+        _unknown("a function of SymPy")
+
     def __array_ufunc__(self, function: Any, method: str, *args: object, **kwargs: object) -> Value:
         name = getattr(function, "__name__", str(function))
         if name in _NUMPY and method == "__call__" and not kwargs:
@@ -364,14 +367,14 @@ def _explained(error: Exception, function: Callable[..., Any], name: str) -> Cel
     where = f"{file}:{lines[-1] if lines else function.__code__.co_firstlineno}, cell {name}"
     if isinstance(error, CellError):
         return CellError(error.problem, expected=error.expected, got=error.got, where=where, fix=error.fix)
+    if isinstance(error, UnboundLocalError):
+        return CellError(
+            f"a value is used before it is computed ({error})",
+            where=where,
+            fix="if it hides a family or a function of the same name, give it another",
+        )
     if isinstance(error, NameError):
         unknown = str(getattr(error, "name", "") or error)
-        if unknown in function.__code__.co_varnames:
-            return CellError(
-                f"{unknown} is used before it is computed",
-                where=where,
-                fix="a name of a family or a function is hidden by a value of that name: give the value another",
-            )
         if unknown in __all__:
             return CellError(
                 f"{unknown} is used and not imported", where=where, fix=f"write `from unrolled.cells import {unknown}`"

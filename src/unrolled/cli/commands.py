@@ -27,13 +27,13 @@ _Checkpoint = Annotated[str, Parameter(help="best, last, or the step of a checkp
 
 
 def train_lm(
-    paths: Annotated[list[str] | None, Parameter(help="_Files, directories, globs, or - for standard input.")] = None,
+    paths: Annotated[list[str] | None, Parameter(help="Files, directories, globs, or - for standard input.")] = None,
     /,
     *,
     run: Annotated[Path | None, Parameter(help="Directory of the run; named after text and cell if not given.")] = None,
-    train: Annotated[_Files, Parameter(help="_Files to train on, where the split is given.")] = None,
-    valid: Annotated[_Files, Parameter(help="_Files to validate on.")] = None,
-    test: Annotated[_Files, Parameter(help="_Files kept for testing.")] = None,
+    train: Annotated[_Files, Parameter(help="Files to train on, where the split is given.")] = None,
+    valid: Annotated[_Files, Parameter(help="Files to validate on.")] = None,
+    test: Annotated[_Files, Parameter(help="Files kept for testing.")] = None,
     recipe: Annotated[str | None, Parameter(help="Settings of a classic: min-char-rnn.")] = None,
     init_from: Annotated[Path | None, Parameter(help="A run whose best weights training starts from.")] = None,
     sample_every: Annotated[

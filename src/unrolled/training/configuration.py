@@ -35,7 +35,8 @@ class TrainingConfig:
         beta1: decay of adamw's mean of gradients.
         beta2: decay of adamw's mean of their squares.
         epsilon: added to the root (adagrad-inside: in it) of what the optimizer divides by.
-        weight_decay: share of the rate by which matrices shrink each step; biases and embeddings do not.
+        weight_decay: share of the rate by which matrices shrink each step (sgd and adagrad add it to the gradient,
+            adagrad-inside has none); biases and embeddings do not.
         clip_norm: gradients longer than this, all parameters together, are shortened to it; 0 is off.
         clip_value: entries of gradients beyond plus or minus this are set to it; 0 is off.
         accumulate: batches whose gradients are added before an update.

@@ -281,11 +281,17 @@ class Trainer:
         logs.metrics({"step": self.step, "epoch": self.epoch, "minutes": self.minutes, "valid": loss, "best": better})
         return Validated(self.step, loss, better)
 
+    def _is_good(self, now: Snapshot) -> bool:
+        """Whether training can go on from here. What cannot be gone on from takes the place of no checkpoint."""
+        with seeded(self._device, 0), torch.no_grad(), autocast(self._device, self.config.precision):
+            coming = float(self.task.loss(self._position, self._carried).total)
+        return math.isfinite(coming) and all(bool(weights.isfinite().all()) for weights in now.model.values())
+
     def _save(self, best: bool) -> Saved:
         now = self.snapshot()
-        if not all(bool(weights.isfinite().all()) for weights in now.model.values()):
+        if not self._is_good(now):
             raise DivergenceError(
-                f"training diverged at step {self.step}: a weight is not a finite number",
+                f"training diverged at step {self.step}: a weight, or the loss that comes next, is not a finite number",
                 where=str(self.run.path),
                 fix=f"a smaller --learning-rate (say {self._learning_rate / 3:.1g}); the last good checkpoint is kept",
             )

@@ -20,7 +20,7 @@ from unrolled.data.configuration import TextConfig
 from unrolled.data.store import PARTS, SplitSources, TokenStore, prepare
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.decoding import Sampler, generate
-from unrolled.errors import ConfigurationError, RunError
+from unrolled.errors import ConfigurationError, DivergenceError, RunError
 from unrolled.evaluation import Evaluation, evaluate
 from unrolled.kernels import choose
 from unrolled.runs.checkpoints import load
@@ -269,7 +269,7 @@ def _conduct(
             for event in trainer.train(logs):
                 listener.event(event)
                 if isinstance(event, SampleDue):
-                    sample = _sample(task.model, store.vocabulary, seed)
+                    sample = _sample(task.model, store.vocabulary, seed, f"training diverged at step {event.step}", run)
                     logs.sample(f"step {event.step}, {trainer.smoothed:.3f} nats", sample)
                     listener.sampled(event.step, sample)
     if trainer.budget.progress(trainer.step, trainer.minutes) < 1:
@@ -285,12 +285,15 @@ def _conduct(
     return Trained(run.path, trainer.step, trainer.minutes, trainer.epoch, task.model.size, valid)
 
 
-def _sample(model: LanguageModel, vocabulary: Vocabulary, seed: int) -> str:
+def _sample(model: LanguageModel, vocabulary: Vocabulary, seed: int, diverged: str, run: Run) -> str:
     """A text of the model as it stands; training does not notice."""
     before = model.training
     model.eval()
     try:
         return "".join(generate(model.stepping(), vocabulary, length=_SAMPLE_LENGTH, sampler=Sampler(seed=seed)))
+    except DivergenceError as error:
+        fix = "a smaller --learning-rate; the last good checkpoint is kept"
+        raise DivergenceError(f"{diverged}: {error.problem}", where=str(run.path), fix=fix) from error
     finally:
         model.train(before)
 
