@@ -134,8 +134,8 @@ def average(x, h):
 
 
 @cell
-def clashing(t0, v3, d):
-    """Names that a program could have given to values of its own."""
-    v1 = sigmoid(W.keys @ t0 + U.update @ v3 + b.values)
-    v2 = tanh(v1 * v3 + d)
-    return v1 * v2 * v2, v2
+def clashing(t0, argument, output, v1):
+    """Names that a program, a collection or a kernel could have given to values of its own."""
+    v3 = sigmoid(W.keys @ t0 + U.update @ (argument * v1) + b.values)
+    v2 = tanh(v3 * v1 + output)
+    return output * v3, (v3 * v2 * v2, v2, v3)

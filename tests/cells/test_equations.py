@@ -137,7 +137,7 @@ def test_tracing_leaves_the_profiler_alone() -> None:
 
             @cell
             def other(x, h):
-                return nowhere(h)  # type: ignore[name-defined]  # noqa: F821
+                return nowhere(h)  # noqa: F821
 
         assert sys.getprofile() is profiler
     finally:
@@ -181,15 +181,15 @@ def numpy_array(x, h):
 
 
 def unknown_name(x, h):
-    return tahn(h)  # type: ignore[name-defined]  # noqa: F821
+    return tahn(h)  # noqa: F821
 
 
 def not_imported(x, h):
-    return softplus(h)  # type: ignore[name-defined]  # noqa: F821
+    return softplus(h)  # noqa: F821
 
 
 def hidden_family(x, h):
-    p = sigmoid(p.h * h)  # type: ignore[used-before-def]  # noqa: F823
+    p = sigmoid(p.h * h)  # noqa: F823
     return p * h
 
 
@@ -286,7 +286,7 @@ def truth(x, h):
 
 
 def nothing(x, h):
-    h = W.h @ x
+    tanh(W.h @ x)
 
 
 def too_few(x, h, c):
@@ -350,7 +350,7 @@ def raises(x, h):
 
 
 def no_such_attribute(x, h):
-    return h * math.sigmoid(1.0)  # type: ignore[attr-defined]
+    return h * math.sigmoid(1.0)
 
 
 def matrix_and_vector(x, h):

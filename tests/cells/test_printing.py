@@ -91,7 +91,7 @@ def test_latex_can_be_read(name: str) -> None:
 
 
 def texts(function: object) -> tuple[list[str], list[str]]:
-    equations = cell(function)  # type: ignore[call-overload]
+    equations = cell(function)
     lines = [line.removesuffix(r" \\") for line in as_latex(equations).splitlines()[1:-1]]
     return as_text(equations), lines
 
@@ -119,9 +119,7 @@ def test_parentheses_where_a_reader_needs_them() -> None:
         "z[t] = U.a U.b (h[t-1] + b.a)",
     ]
     assert text[-1] == "h[t] = s[t] + t[t] + u[t] + v[t] + w[t] + y[t] + z[t] + W.h x[t] ⊙ h[t-1]"
-    assert latex[4] == (
-        r"w_{t} &= \frac{\frac{h_{t-1}}{\frac{b_{a}}{h_{t-1}}}}{h_{t-1} \odot b_{a}}"
-    )
+    assert latex[4] == (r"w_{t} &= \frac{\frac{h_{t-1}}{\frac{b_{a}}{h_{t-1}}}}{h_{t-1} \odot b_{a}}")
     assert latex[5] == r"y_{t} &= (\frac{h_{t-1}}{b_{a}})^{2} \odot (h_{t-1} \odot b_{a})^{0.5}"
 
 

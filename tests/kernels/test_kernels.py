@@ -46,7 +46,7 @@ def my_network(v, u):
     ("equations", "operator", "order"),
     [(my_memory, "lstm", ("out", "m")), (my_gate, "gru", ("s",)), (my_network, "rnn", ("u",))],
 )
-def test_a_users_own_cell_is_recognised_by_its_equations(equations, operator, order) -> None:  # type: ignore[no-untyped-def]
+def test_a_users_own_cell_is_recognised_by_its_equations(equations, operator, order) -> None:
     match = recognise(equations)
     assert match is not None
     assert match.operator == operator
@@ -56,7 +56,9 @@ def test_a_users_own_cell_is_recognised_by_its_equations(equations, operator, or
     x = torch.randn(2, 7, 3, dtype=torch.float64)
     state = tuple(torch.randn(2, 4, dtype=torch.float64) for _ in equations.states)
     y, after = unroll(equations, parameters, x, state)
-    module = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}[operator](3, 4, batch_first=True).double()
+    module = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}[operator](
+        3, 4, batch_first=True
+    ).double()
     for (_, target), value in zip(module.named_parameters(), match.packed(parameters), strict=True):
         target.data.copy_(value)
     given = [state[place].unsqueeze(0) for place in match.states]
@@ -157,7 +159,7 @@ def written_out_large(x, h):
         find_cell("gru-reset-before"),
     ],
 )
-def test_a_name_alone_makes_no_lstm(equations) -> None:  # type: ignore[no-untyped-def]
+def test_a_name_alone_makes_no_lstm(equations) -> None:
     assert recognise(equations) is None
     assert choose(equations) == "staged"
     x, state = torch.zeros(1, 1, 2), tuple(torch.zeros(1, 2) for _ in equations.states)
@@ -173,7 +175,7 @@ def test_pytorch_serves_exactly_these() -> None:
 def test_an_unknown_kernel_is_an_error() -> None:
     state = (torch.zeros(1, 2),)
     with pytest.raises(ConfigurationError, match=r"unknown kernel 'stagd'(.|\n)*did you mean 'staged'\?"):
-        unroll(find_cell("rnn"), {}, torch.zeros(1, 1, 2), state, kernel="stagd")  # type: ignore[arg-type]
+        unroll(find_cell("rnn"), {}, torch.zeros(1, 1, 2), state, kernel="stagd")
 
 
 @pytest.mark.parametrize("name", [*BUILTIN, *(f"{FILE}:{name}" for name in ("four_stages", "sru", "delay", "average"))])

@@ -78,7 +78,7 @@ def random_equations(draw: st.DrawFn) -> Equations:
     last = [draw(st.integers(0, 99)) for _ in range(3)]
 
     @cell(name="random")
-    def made(x, h, c):  # type: ignore[no-untyped-def]
+    def made(x, h, c):
         values = [h, c, W.a @ x, W.b @ tanh(x), U.a @ h, U.b @ c, b.a, p.a]
         values += [x] if raw else []
         for place, (step, (first, second)) in enumerate(zip(steps, picks, strict=True)):

@@ -23,7 +23,7 @@ def make_stack(name: str, layers: int = 2, units: int = 4, **options: object) ->
     equations = find_cell(name)
     torch.manual_seed(5)
     inputs = units if equations.uses_raw_input else 3
-    return Recurrent(equations, inputs, units, layers, **options).double()  # type: ignore[arg-type]
+    return Recurrent(equations, inputs, units, layers, **options).double()
 
 
 def draw(*shape: int) -> torch.Tensor:
@@ -145,7 +145,7 @@ def test_parameters_are_named_as_in_the_equations() -> None:
     assert names == {f"layers.{layer}.{name}" for layer in (0, 1) for name in stack.equations.parameters}
     layer = stack.layers[0]
     assert isinstance(layer, RecurrentLayer)
-    assert layer.W.f is layer.W["f"] is layer.cell_parameters()["W.f"]  # type: ignore[union-attr]
+    assert layer.W.f is layer.W["f"] is layer.cell_parameters()["W.f"]
     assert (layer.W["f"].shape, layer.U["f"].shape, layer.p["f"].shape) == ((4, 3), (4, 4), (4,))
     assert stack.state_dict().keys() == names
 
@@ -257,11 +257,11 @@ def test_dropout_is_a_probability(probability: float) -> None:
 
 def test_sizes_that_cannot_be() -> None:
     lstm = find_cell("lstm")
-    with pytest.raises(ConfigurationError, match="at least one unit(.|\n)*D = 0, H = 4"):
+    with pytest.raises(ConfigurationError, match=r"at least one unit(.|\n)*D = 0, H = 4"):
         RecurrentLayer(lstm, 0, 4)
     with pytest.raises(ConfigurationError, match="at least one unit"):
         RecurrentLayer(lstm, 4, 0)
-    with pytest.raises(ConfigurationError, match="at least one layer(.|\n)*got: 0"):
+    with pytest.raises(ConfigurationError, match=r"at least one layer(.|\n)*got: 0"):
         Recurrent(lstm, 3, 4, 0)
     with pytest.raises(CellError, match="3 inputs and 4 hidden units"):
         RecurrentLayer(find_cell(f"{FILE}:sru"), 3, 4)
@@ -272,7 +272,12 @@ def test_sizes_that_cannot_be() -> None:
     [
         ((2, 5, 4), None, None, r"x has a wrong shape\n  expected: \(B, T, 3\)\n  got: \(2, 5, 4\)"),
         ((5, 3), None, None, r"x has a wrong shape\n  expected: \(B, T, 3\)\n  got: \(5, 3\)"),
-        ((2, 5, 3), [(2, 4)], None, r"the state is of another cell\n  expected: \(h, c\), each \(2, 4\)\n  got: 1 parts"),
+        (
+            (2, 5, 3),
+            [(2, 4)],
+            None,
+            r"the state is of another cell\n  expected: \(h, c\), each \(2, 4\)\n  got: 1 parts",
+        ),
         ((2, 5, 3), [(2, 4), (2, 5)], None, r"state c has a wrong shape\n  expected: \(2, 4\)\n  got: \(2, 5\)"),
         ((2, 5, 3), [(1, 4), (1, 4)], None, r"state h has a wrong shape\n  expected: \(2, 4\)\n  got: \(1, 4\)"),
         ((2, 5, 3), None, (2, 4), r"resets has a wrong shape\n  expected: \(2, 5\)\n  got: \(2, 4\)"),

@@ -119,6 +119,7 @@ def leaf_name(equations: Equations, index: int) -> str:
 
 
 _ON_NUMBERS = ON_NUMBERS | {"step": lambda value: float(value > 0)}
+_SLOPED = {"sigmoid", "tanh", "relu", "softplus", "exp", "log", "sqrt", "sin", "cos", "absolute", "pow"}
 # SymPy calls itself a few times for each level of an expression.
 _DEEPEST = 20
 
@@ -145,13 +146,15 @@ class Derivation:
     def _values(self) -> set[int]:
         """The nodes that are values of their own in a program, each computed and differentiated once.
 
-        They are those with a name, and those used more than once or very deep: written out wherever they are used, the
-        equations of a loop inside a step would double with every turn.
+        They are those with a name, those used more than once or very deep (written out wherever they are used, the
+        equations of a loop inside a step would double with every turn), and what a function is applied to, so that its
+        slope is multiplied in once and not for each term of a sum.
         """
         equations = self.equations
         uses = Counter(argument for node in equations.nodes for argument in node.args)
         named = {index for _, index in equations.names} | {equations.output, *equations.next_states}
         named |= {index for index, count in uses.items() if count > 1}
+        named |= {node.args[0] for node in equations.nodes if node.op in _SLOPED}
         named = {index for index in named if equations.nodes[index].op != "constant" and not self.is_leaf(index)}
         depth: list[int] = []
         for index, node in enumerate(equations.nodes):

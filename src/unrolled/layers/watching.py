@@ -64,7 +64,7 @@ class Watch:
 def watch() -> Iterator[Watch]:
     """Watch every recurrent layer that runs inside the block: in training, scoring and generation alike.
 
-    Values keep their place in the graph of autograd, so that their gradients can be asked for.
+    Values are part of the graph of autograd: a loss can be made of them.
     """
     seen = Watch()
     token = _watching.set(seen)

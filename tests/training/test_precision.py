@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from unrolled.training import precision
+from unrolled.training.precision import measure_precisions
+
+
+class Timed:
+    """A task whose batch takes as long as it is told, by precision, on a clock of its own."""
+
+    def __init__(self, **seconds: float) -> None:
+        self.model = torch.nn.Linear(2, 2)
+        self.seconds, self.now, self.calls = seconds, 0.0, 0
+
+    def start(self) -> dict[str, Any]:
+        return {}
+
+    def loss(self, position: dict[str, Any], state: dict[str, torch.Tensor]) -> Any:
+        name = "bfloat16" if torch.is_autocast_enabled("cpu") else "float32"
+        self.calls += 1
+        # The first round is slow for other reasons.
+        self.now += self.seconds[name] + (100.0 if self.calls == 1 else 0.0)
+        total = self.model(torch.rand(3, 2)).float().sum()
+        return SimpleNamespace(total=total)
+
+
+@pytest.mark.parametrize(
+    ("float32", "bfloat16", "expected"), [(1.0, 0.5, "bfloat16"), (1.0, 0.97, "float32"), (1.0, 3.0, "float32")]
+)
+def test_bfloat16_has_to_be_worth_it(
+    float32: float, bfloat16: float, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = Timed(float32=float32, bfloat16=bfloat16)
+    monkeypatch.setattr(precision.time, "perf_counter", lambda: task.now)
+    found, seconds = measure_precisions(task)  # type: ignore[arg-type]
+    assert found == expected
+    assert seconds == pytest.approx({"float32": float32, "bfloat16": bfloat16})
+
+
+def test_measuring_leaves_no_trace() -> None:
+    task = Timed(float32=1.0, bfloat16=1.0)
+    before = {name: value.clone() for name, value in task.model.state_dict().items()}
+    torch.manual_seed(1)
+    expected = torch.rand(2)
+    torch.manual_seed(1)
+    measure_precisions(task)  # type: ignore[arg-type]
+    assert torch.equal(torch.rand(2), expected)
+    assert all(parameter.grad is None for parameter in task.model.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in task.model.state_dict().items())
