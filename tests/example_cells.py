@@ -79,7 +79,7 @@ def every_function(x, h, c):
     """Each operation at least once, where it is smooth enough."""
     s = softplus(W.s @ x + U.s @ h + b.s)
     e = exp(minimum(U.e @ h, 1.0)) / (1 + s)
-    q = sqrt(s + 0.1) - log(e + 0.5) + (s + 0.2) ** 1.5 - (h**2 + 0.3) ** 0.5
+    q = sqrt(s + 0.1) - log(maximum(0.2, e) + 0.5) + (s + 0.2) ** 1.5 - (h**2 + 0.3) ** 0.5
     m = maximum(W.m @ x, 0.3 * q) + absolute(U.m @ c) - relu(-(W.r @ x))
     t = sin(m) * cos(q) / (2 + e) ** 2 + sqrt(2.0) * (s + 0.5) ** -1
     c = sigmoid(t) * c + 0.5 * tanh(-m) ** 3

@@ -108,6 +108,20 @@ def test_programs_are_straight_lines(name: str) -> None:
     assert {name for name, _ in derivation.output_adjoint.outputs} <= {f"d {leaf}" for leaf in leaves}
 
 
+@pytest.mark.parametrize("name", ["argument", "output", "t0", "v0", *(f"v{index}" for index in range(30))])
+def test_no_name_of_a_state_meets_one_of_the_derivation(name: str) -> None:
+    value = find_cell("lstm").to_json()
+    value["states"][1] = name
+    for node in value["nodes"]:
+        if node["op"] == "state" and node["name"] == "c":
+            node["name"] = name
+    found, wanted = derive(Equations.from_json(value)).output_adjoint, derive(find_cell("lstm")).output_adjoint
+    assert len(found.instructions) == len(wanted.instructions)
+    assert {name, f"d next {name}"} <= set(found.inputs)
+    assert [result for result, _ in found.outputs if result == f"d {name}"]
+    check(found)
+
+
 def test_the_derivation_is_made_once() -> None:
     assert derive(find_cell("lstm")) is derive(Equations.from_json(find_cell("lstm").to_json()))
 

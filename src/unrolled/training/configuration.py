@@ -69,7 +69,7 @@ class TrainingConfig:
     beta2: float = 0.99
     epsilon: float = 1e-8
     weight_decay: float = 0.01
-    clip_norm: float = 1.0
+    clip_norm: float = 0.25
     clip_value: float = 0.0
     accumulate: int = 1
     reduction: Reduction = "mean"

@@ -83,8 +83,9 @@ def _run(run: Run) -> Description:
 
     model, vocabulary = build_language_model(run)
     stack = model.recurrent
-    sizes = {"V": vocabulary.size, "D": stack.input_size, "H": stack.hidden_size}
     shapes = {name: list(value.shape) for name, value in model.state_dict().items()}
+    embedded = {"E": stack.input_size} if "embedding.weight" in shapes else {}
+    sizes = {"V": vocabulary.size, **embedded, "D": stack.input_size, "H": stack.hidden_size}
     config = {key: value for key, value in run.config.items() if key != "equations"}
     return _described(run.name, stack.equations, shapes, sizes, len(stack.layers), config)
 
