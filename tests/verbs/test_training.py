@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -351,6 +353,21 @@ def test_stopping_early_is_noted(corpus: Path) -> None:
     assert found.steps < 60
     assert ear.notes == ["stopped early: 2 validations in a row were not better than the best"]
     assert not [event for event in ear.events if isinstance(event, Validated)][-1].best
+
+
+def test_signals_that_are_ignored_stay_so(corpus: Path) -> None:
+    """As in a job that a shell has put in the background."""
+
+    class Interrupter(Listener):
+        def event(self, event: Event) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert train_lm([str(corpus)], listener=Interrupter(), **SMALL).steps == 4
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_text: Callable[[int, int], str]) -> None:

@@ -20,8 +20,8 @@ _SAMPLE_SECONDS = 5.0  # samples that come faster are only written to the log
 
 
 def error_console() -> Console:
-    """Standard error: colour only on a terminal."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    """Standard error: colour only on a terminal, and `:key:` in a name or a sample is no picture."""
+    return Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 class _Left(ProgressColumn):

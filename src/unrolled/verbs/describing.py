@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.cells import BUILTIN, Equations, as_latex, as_text, find_cell
-from unrolled.errors import CellError
+from unrolled.errors import CellError, ConfigurationError
 from unrolled.runs.directory import CONFIG, DEFAULT_ROOT, Run, RunSummary, list_runs
 
 __all__ = ["CellLine", "Description", "cells", "describe", "runs"]
@@ -59,7 +59,11 @@ def describe(
 
     Raises:
         RunError, CellError: there is no such thing, or it is damaged.
+        ConfigurationError: a size is not positive.
     """
+    for name, size in (("input_size", input_size), ("hidden_size", hidden_size), ("output_size", output_size)):
+        if size is not None and size < 1:
+            raise ConfigurationError(f"{name} is too small", expected="at least 1", got=str(size))
     path = Path(what)
     if str(what) not in BUILTIN and ((path / CONFIG).exists() or (DEFAULT_ROOT / path / CONFIG).exists()):
         return _run(Run.open(path))
