@@ -5,6 +5,7 @@ What is drawn is what the terminal shows, less the bar (which moves) and most of
 
 from __future__ import annotations
 
+import io
 import tempfile
 from pathlib import Path
 
@@ -24,7 +25,7 @@ class Recorder(Screen):
 
     def __init__(self) -> None:
         super().__init__()
-        self.console = Console(record=True, width=100, force_terminal=True, highlight=False, file=Path("/dev/null").open("w"))
+        self.console = Console(record=True, width=100, force_terminal=True, highlight=False, file=io.StringIO())
         self._progress_now, self._left = 0.0, list(_SHOWN)
 
     def event(self, event: Event) -> None:

@@ -305,8 +305,10 @@ def test_a_damaged_run_in_the_list(unrolled: Unrolled, trained: Path, tmp_path: 
     change(bad / "config.json", 300)
     result = unrolled("runs", root)
     assert result.status == 0
-    assert "good" in result.out
-    assert "damaged" in result.out
+    good, bad_line = sorted(result.out.splitlines()[1:], key=lambda line: "is damaged:" in line)
+    assert str(root / "good") in good
+    assert bad_line.startswith(f"{bad} ")
+    assert f"the run {bad} is damaged: config.json " in bad_line
 
 
 def test_something_that_is_not_a_run(unrolled: Unrolled, corpus: Path) -> None:

@@ -127,7 +127,7 @@ def test_killed_at_random_moments_a_run_ends_with_the_same_bits(
     assert killer.while_saving > 0 or kills < 20
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.figures)])
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.figures)])
 def test_killed_as_a_command(kills: int, texts: list[Path], tmp_path: Path) -> None:
     """The same with `python -m unrolled`, every process from nothing."""
     command = [sys.executable, "-m", "unrolled"]

@@ -341,7 +341,7 @@ VARIANTS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(variant=VARIANTS, stops=st.sets(st.integers(1, 19), min_size=1, max_size=3))
 def test_interrupted_anywhere_and_resumed_it_ends_with_the_same_bits(
     make: Make, variant: dict[str, Any], stops: set[int]

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from unrolled import open_run, resume, train_lm
-from unrolled.errors import ConfigurationError, DataError, Interrupted, RunError
+from unrolled.errors import ConfigurationError, Interrupted, RunError
 from unrolled.runs.checkpoints import load
 from unrolled.runs.directory import Run
 from unrolled.runs.logs import read_metrics
@@ -273,7 +273,7 @@ def test_a_text_that_changed_and_left_the_cache_is_refused(tmp_path: Path, corpu
     with pytest.raises(RunError, match="the text has another vocabulary than the run"):
         resume("run", steps=8)
     text.unlink()
-    with pytest.raises(DataError, match="there is no such file"):
+    with pytest.raises(RunError, match=r"the text of the run run is gone.*there is no such file"):
         resume("run", steps=8)
 
 

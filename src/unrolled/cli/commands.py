@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_module
-import math
 import shlex
 import sys
 import time
@@ -14,9 +13,10 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from unrolled.cli.options import ModelOptions, TextOptions, TrainingOptions, Whole, given
-from unrolled.cli.screen import Screen, stdout_console
+from unrolled.cli.screen import Screen, printable, stdout_console
 from unrolled.runs.directory import DEFAULT_ROOT
 from unrolled.runs.logs import finite
+from unrolled.verbs.listening import Listener, counted
 
 __all__ = ["cells", "demo", "describe", "evaluate", "resume", "runs", "sample", "score", "train_lm"]
 
@@ -24,6 +24,10 @@ _Flat = Parameter(name="*")
 _Json = Annotated[bool, Parameter(help="Print one JSON object on standard output and nothing else there.", negative="")]
 _Files = Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")]
 _Checkpoint = Annotated[str, Parameter(help="best, last, or the step of a checkpoint.")]
+
+
+_Device = Annotated[str, Parameter(help="cpu, cuda, mps, or auto: cuda where there is one, else cpu.")]
+_Threads = Annotated[Whole | None, Parameter(help="Processor threads; as many as there are cores if not given.")]
 
 
 def train_lm(
@@ -78,6 +82,8 @@ def resume(
     epochs: Annotated[float | None, Parameter(help="A new budget, counted from the beginning of the run.")] = None,
     steps: Annotated[Whole | None, Parameter(help="A new budget, counted from the beginning of the run.")] = None,
     checkpoint: _Checkpoint = "last",
+    device: Annotated[str | None, Parameter(help="Go on elsewhere than the run was; the bits may then differ.")] = None,
+    threads: Annotated[Whole | None, Parameter(help="Go on with other threads; the bits may then differ.")] = None,
     tensorboard: Annotated[Path | None, Parameter(help="Also write metrics there for TensorBoard.")] = None,
     json: _Json = False,
 ) -> None:
@@ -85,7 +91,16 @@ def resume(
     from unrolled.verbs.training import resume as verb
 
     with _screen(tensorboard) as screen:
-        trained = verb(run, minutes=minutes, epochs=epochs, steps=steps, checkpoint=checkpoint, listener=screen)
+        trained = verb(
+            run,
+            minutes=minutes,
+            epochs=epochs,
+            steps=steps,
+            checkpoint=checkpoint,
+            device=device,
+            threads=threads,
+            listener=screen,
+        )
     _print_trained(trained, json)
 
 
@@ -97,9 +112,13 @@ def demo(
 ) -> None:
     """Train on Python's own source code for two minutes and look at the result."""
     from unrolled.verbs.demo import demo as verb
+    from unrolled.verbs.using import open_run
 
     with Screen() as screen:
         trained = verb(run, minutes=minutes, listener=screen)
+    if not json:
+        text = open_run(trained.run).sample(length=400, temperature=0.7)
+        print(f"\nits text at temperature 0.7:\n{printable(text)}")
     _print_trained(trained, json)
 
 
@@ -121,6 +140,8 @@ def sample(
     count: Annotated[Whole, Parameter(help="How many texts.")] = 1,
     seed: Annotated[Whole, Parameter(help="The texts follow from it.")] = 0,
     checkpoint: _Checkpoint = "best",
+    device: _Device = "auto",
+    threads: _Threads = None,
     json: _Json = False,
 ) -> None:
     """Let a trained model write. The text streams as it is made."""
@@ -129,9 +150,13 @@ def sample(
 
     if count < 1:
         raise ConfigurationError("count is a number of texts", expected="at least 1", got=str(count))
-    model = open_run(run, checkpoint, listener=Screen(quiet=True))
+    model = open_run(run, checkpoint, device=device, threads=threads, listener=Screen(quiet=True))
+    # On a terminal a text must not move the cursor or change colours; a file gets it as it is.
+    shown = printable if sys.stdout.isatty() else str
     texts = []
     for index in range(count):
+        if index == 1:
+            model.listener = Listener()  # what there is to say of the prompt was said once
         pieces = model.stream(
             prompt=prompt,
             length=length,
@@ -146,9 +171,9 @@ def sample(
             continue
         if index:
             sys.stdout.write("\n--------\n")
-        sys.stdout.write(prompt)
+        sys.stdout.write(shown(prompt))
         for piece in pieces:
-            sys.stdout.write(piece)
+            sys.stdout.write(shown(piece))
             sys.stdout.flush()
     if json:
         _print_json({"run": str(run), "checkpoint": model.step, "seed": seed, "prompt": prompt, "texts": texts})
@@ -168,6 +193,8 @@ def score(
     skip_unknown: Annotated[bool, Parameter(help="Leave out characters the model does not know.", negative="")] = False,
     errors: Annotated[Literal["strict", "replace"], Parameter(help="What a byte that is not UTF-8 does.")] = "strict",
     checkpoint: _Checkpoint = "best",
+    device: _Device = "auto",
+    threads: _Threads = None,
     json: _Json = False,
 ) -> None:
     """How likely a text is: p(x1 ... xT), every symbol given all before it.
@@ -180,7 +207,7 @@ def score(
 
     # A bar would run into lines that come to the same terminal.
     with Screen(quiet=each is not None and not json and sys.stdout.isatty()) as screen:
-        model = open_run(run, checkpoint, listener=screen)
+        model = open_run(run, checkpoint, device=device, threads=threads, listener=screen)
         sources = find_sources([file])
         if len(sources) > 1:
             raise DataError(f"{file} is {len(sources)} files", expected="one file, or - for standard input")
@@ -208,13 +235,16 @@ def evaluate(
     ] = "carried",
     window: Annotated[Whole | None, Parameter(help="Symbols of a window; as in training if not given.")] = None,
     checkpoint: _Checkpoint = "best",
+    device: _Device = "auto",
+    threads: _Threads = None,
     json: _Json = False,
 ) -> None:
     """The loss of a run on a part of its own text."""
     from unrolled.verbs.using import open_run
 
     with Screen() as screen:
-        report = open_run(run, checkpoint, listener=screen).evaluate(split, protocol, window=window)
+        model = open_run(run, checkpoint, device=device, threads=threads, listener=screen)
+        report = model.evaluate(split, protocol, window=window)
     _print_report(asdict(report), json)
 
 
@@ -279,8 +309,14 @@ def describe(
     width = max(map(len, found.shapes))
     for name, shape in found.shapes.items():
         print(f"  {name:<{width}}  {' x '.join(map(str, shape))}")
-    print(f"{found.parameters:,} parameters\n")
-    print(unrolled_diagram(found.name if not found.config else found.config["model"]["cell"], found))
+    print(f"{found.parameters:,} parameters")
+    waits = (
+        "no product of a state: hoisted whole out of the loop"
+        if found.stages == 0
+        else (f"{counted(found.stages, 'product')} of the state a time step, one after the other")
+    )
+    print(f"{waits}; {'linear' if found.linear else 'not linear'} in its state\n")
+    print(unrolled_diagram(found.cell, found))
 
 
 def _screen(tensorboard: Path | None) -> Screen:
@@ -338,7 +374,7 @@ def _print_trained(trained: Any, json: bool) -> None:
         (f"unrolled sample {run} --temperature 0.7", "let it write"),
         (f"unrolled score {run} FILE --each line", "how likely each line of a text is to it"),
         (f"unrolled describe {run}", "its equations, shapes and diagram"),
-        (f"unrolled resume {run} --minutes {math.ceil(2 * trained.minutes)}", "train it on"),
+        (f"unrolled resume {run} --{trained.budget} {2 * trained.spent:g}", "train it on, as long again"),
     ):
         print(f"  {command:<60} {about}")
 
@@ -348,7 +384,8 @@ def _print_report(report: dict[str, Any], json: bool) -> None:
         _print_json(report)
         return
     print(f"{report['split']}, {report['protocol']} ({report['detail']}), checkpoint {report['checkpoint']}")
-    print(f"  {report['tokens']:,} symbols, {report['characters']:,} characters")
+    left_out = f"; {report['skipped']:,} left out" if report["skipped"] else ""
+    print(f"  {report['tokens']:,} symbols, {report['characters']:,} characters{left_out}")
     print(f"  {report['nats_per_token']:.4f} nats a symbol, perplexity {report['perplexity']:.4f}")
     print(f"  {report['bits_per_character']:.4f} bits a character")
     print(f"  log-likelihood {report['log_likelihood']:.2f} nats")

@@ -14,7 +14,7 @@ from rich.text import Text
 from unrolled.training.events import Event, Saved, Stepped, Validated
 from unrolled.verbs.listening import Listener
 
-__all__ = ["Screen", "error_console", "stdout_console"]
+__all__ = ["Screen", "error_console", "printable", "stdout_console"]
 
 _SAMPLE_SECONDS = 5.0  # samples that come faster are only written to the log
 
@@ -68,6 +68,12 @@ class Screen(Listener):
         """A line."""
         self.console.print(f"[yellow]note:[/] {escape(text)}")
 
+    def doing(self, what: str) -> None:
+        """A dim line."""
+        if not self._quiet:
+            self._close()
+            self.console.print(f"[dim]{escape(what)} ...[/]")
+
     def started(self, run: str, facts: dict[str, str]) -> None:
         """What was chosen."""
         self._close()
@@ -101,7 +107,7 @@ class Screen(Listener):
         if self._quiet or (now - self._shown < _SAMPLE_SECONDS and step > 0):
             return
         self._shown = now
-        self.console.print(f"[magenta]── after {step:,} steps ──[/]\n{escape(_printable(text))}")
+        self.console.print(f"[magenta]── after {step:,} steps ──[/]\n{escape(printable(text))}")
 
     def _step(self, event: Stepped) -> None:
         facts = (
@@ -137,11 +143,11 @@ class Screen(Listener):
             self._bars = None
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """A text without what would move the cursor or colour the terminal."""
     return "".join(symbol if symbol.isprintable() or symbol in "\n\t" else "\ufffd" for symbol in text)
 
 
 def stdout_console() -> Console:
-    """Standard output, for tables."""
-    return Console(file=sys.stdout, highlight=False)
+    """Standard output, for tables: as wide as they are where it is no terminal."""
+    return Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 1000)

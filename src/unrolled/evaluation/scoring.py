@@ -21,7 +21,7 @@ from unrolled.evaluation.likelihood import Likelihood
 from unrolled.layers import StackState
 from unrolled.tasks.language_model import LanguageModel
 
-__all__ = ["FIRST_SYMBOL", "Scored", "Surprisal", "score", "surprisals"]
+__all__ = ["FIRST_SYMBOL", "Surprisal", "score", "surprisals"]
 
 FIRST_SYMBOL = "charged with its frequency in the training text"
 _CHUNK = 256
@@ -40,11 +40,6 @@ class Surprisal:
     token: int
     nats: float
     alternatives: tuple[tuple[int, float], ...]
-
-
-@dataclass(frozen=True)
-class Scored(Likelihood):
-    """A whole text: all its symbols are predicted, the first included, and `nats` is -ln p(x_1 ... x_T)."""
 
 
 @torch.no_grad()
@@ -95,12 +90,12 @@ def score(
     ids: Ids,
     *,
     progress: Callable[[int, int], None] | None = None,
-) -> Scored:
-    """How likely a text is, all its symbols counted; see `surprisals`."""
+) -> Likelihood:
+    """How likely a text is, all its symbols counted, the first too: `nats` is -ln p(x_1 ... x_T); see `surprisals`."""
     nats, count = 0.0, 0
     for each in surprisals(model, vocabulary, ids, progress=progress):
         nats, count = nats + each.nats, count + 1
-    return Scored(count, vocabulary.characters(ids), nats)
+    return Likelihood(count, vocabulary.characters(ids), nats)
 
 
 def _given(log_p: torch.Tensor, tokens: npt.NDArray[np.int64], alternatives: int) -> Iterator[Surprisal]:

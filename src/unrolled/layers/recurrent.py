@@ -110,6 +110,8 @@ class RecurrentLayer(torch.nn.Module):
         """
         _check("x", x, ("B", "T", self.input_size))
         batch, steps = x.shape[:2]
+        if steps == 0:
+            raise ConfigurationError("a sequence has no time step", expected="x (B, T, D) with T at least 1")
         state = self.initial_state(batch) if state is None else state
         self._check_state(state, batch)
         if resets is not None:

@@ -57,6 +57,7 @@ def run_rows(summaries: Sequence[RunSummary], now: float) -> list[dict[str, Any]
                 "steps": summary.step,
                 "valid": summary.state.get("best"),
                 "age": age(now - summary.modified),
+                "modified": summary.modified,
                 "damage": summary.damage,
             }
         )

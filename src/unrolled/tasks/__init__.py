@@ -1,6 +1,6 @@
 """Tasks: one file each, with what its data looks like, its model, its loss and its metrics.
 
-A task that is trained by gradient offers what `Trained` says; `training` knows nothing else of it.
+A task that is trained by gradient offers what `Trainable` says; `training` knows nothing else of it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Loss", "Trained"]
+__all__ = ["Loss", "Trainable"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class Loss:
     epoch: float
 
 
-class Trained(Protocol):
+class Trainable(Protocol):
     """The contract of a task that is trained by gradient.
 
     A position says where in its data training stands: JSON values, from which the next batch follows alone. A state is

@@ -15,10 +15,12 @@ class LanguageModelConfig:
 
     Attributes:
         cell: a cell's name (see `unrolled cells`), or FILE.py:NAME for one of your own.
-        hidden_size: units of every layer.
+        hidden_size: units of every layer; chosen from text and budget if not given.
         layers: recurrent layers on top of each other.
-        embedding_size: units of a symbol's vector; 0 gives the first layer the symbols themselves, one-hot.
-        dropout: probability with which a unit is dropped between layers and before the output, while training.
+        embedding_size: units of a symbol's vector, as many as a layer has if not given; 0 gives the first layer the
+            symbols themselves, one-hot.
+        dropout: probability with which a unit is dropped between layers and before the output, while training;
+            chosen from the passes over the text if not given.
         variational: drop the same units at every time step of a sequence, the embedding's too.
         residual: add the input of a layer to its output, from the second layer on.
         initial_std: start all matrices from a normal distribution of this standard deviation and all vectors from zero;

@@ -182,7 +182,7 @@ def read(model: LanguageModel, batches: Iterable[Batch]) -> tuple[float, int]:
 
 
 class LanguageModelTask:
-    """A language model and its text; see `tasks.Trained`.
+    """A language model and its text; see `tasks.Trainable`.
 
     Args:
         model: the model.

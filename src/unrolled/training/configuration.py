@@ -24,14 +24,14 @@ class TrainingConfig:
         minutes: budget, in minutes of training (validating and sampling are outside); 10 where no budget is given.
         epochs: budget, in passes over the training text.
         steps: budget, in updates of the weights.
-        batch: parallel streams of text.
+        batch: parallel streams of text; chosen from the text if not given.
         length: time steps through which is backpropagated.
         optimizer: adamw, adagrad, adagrad-inside (its epsilon inside the root) or sgd (with momentum).
-        learning_rate: the highest of the schedule.
+        learning_rate: the highest of the schedule; chosen from optimizer, cell and size if not given.
         schedule: cosine (warm-up, then down to final_rate along a cosine over the budget) or constant.
         warmup: share of the budget over which the rate rises.
         final_rate: the rate at the end, as a share of the highest.
-        momentum: of sgd.
+        momentum: share of the last step that sgd keeps.
         beta1: decay of adamw's mean of gradients.
         beta2: decay of adamw's mean of their squares.
         epsilon: added to the root (adagrad-inside: in it) of what the optimizer divides by.
@@ -50,8 +50,8 @@ class TrainingConfig:
         keep: checkpoints kept besides the last and the best.
         precision: auto (bfloat16 products where that was measured to be faster), float32, bfloat16 or float64.
         seed: of everything random.
-        threads: processor threads; as many as there are cores if None.
-        device: cpu, cuda, mps, or auto for the best there is.
+        threads: processor threads; as many as there are cores if not given.
+        device: cpu, cuda, mps, or auto: cuda where there is one, else cpu.
     """
 
     minutes: float | None = None

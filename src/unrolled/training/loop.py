@@ -16,7 +16,7 @@ from unrolled.runs.checkpoints import Checkpoint, rewind, save
 from unrolled.runs.directory import Run
 from unrolled.runs.logs import Logs
 from unrolled.runs.models import load_weights
-from unrolled.tasks import Trained
+from unrolled.tasks import Trainable
 from unrolled.training.budget import Budget, Clock, Crossings, rate_at
 from unrolled.training.configuration import TrainingConfig
 from unrolled.training.events import Event, SampleDue, Saved, Stepped, Validated
@@ -90,7 +90,7 @@ class Trainer:
         sample_every: steps between samples; at growing intervals if not given, never if 0.
     """
 
-    def __init__(self, task: Trained, config: TrainingConfig, run: Run, *, sample_every: int | None = None) -> None:
+    def __init__(self, task: Trainable, config: TrainingConfig, run: Run, *, sample_every: int | None = None) -> None:
         if config.learning_rate is None or config.precision == "auto":
             raise ValueError("the learning rate and the precision are chosen before training")
         self.task, self.config, self.run, self.model = task, config, run, task.model

@@ -7,16 +7,18 @@ import time
 
 import torch
 
-from unrolled.tasks import Trained
+from unrolled.tasks import Trainable
+from unrolled.training.configuration import Precision
 from unrolled.training.loop import autocast, seeded
 
 __all__ = ["measure_precisions"]
 
 _ROUNDS = 3
+_SECONDS = 8.0  # a busy machine is not measured for longer than this
 _WORTH = 0.95  # bfloat16 must be at least so much faster: it costs digits
 
 
-def measure_precisions(task: Trained) -> tuple[str, dict[str, float]]:
+def measure_precisions(task: Trainable) -> tuple[Precision, dict[str, float]]:
     """The precision to train in, and the seconds that loss and gradient of a first batch took in each.
 
     The model is left as it was. Rounds are interleaved, so that another load on the machine meets both.
@@ -24,7 +26,10 @@ def measure_precisions(task: Trained) -> tuple[str, dict[str, float]]:
     device = next(task.model.parameters()).device
     seconds: dict[str, list[float]] = {"float32": [], "bfloat16": []}
     with seeded(device, 0):
-        for _ in range(_ROUNDS + 1):
+        started = time.perf_counter()
+        for done in range(_ROUNDS + 1):
+            if done > 1 and time.perf_counter() - started > _SECONDS:
+                break
             for precision in seconds:
                 begin = time.perf_counter()
                 with autocast(device, precision):

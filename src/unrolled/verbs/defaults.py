@@ -28,7 +28,7 @@ _STREAMS = 64
 
 
 def choose_device(given: str) -> torch.device:
-    """The device of the name, or the best there is.
+    """The device of the name; "auto" is cuda where there is one, else the processor.
 
     Raises:
         ConfigurationError: there is no such device here.
@@ -40,8 +40,8 @@ def choose_device(given: str) -> torch.device:
         device = torch.device(given)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        problem = f"device {given!r} cannot be used here"
-        raise ConfigurationError(problem, expected=expected, got=str(error).splitlines()[0]) from None
+        problem, got = f"device {given!r} cannot be used here", str(error).splitlines()[0]
+        raise ConfigurationError(problem, expected=expected, got=got, fix="choose another --device") from None
     if device.type not in ("cpu", "cuda", "mps"):
         raise ConfigurationError(f"device {given!r} cannot train", expected=expected)
     return device
@@ -49,7 +49,9 @@ def choose_device(given: str) -> torch.device:
 
 def choose_threads(given: int | None) -> int:
     """As many as the process may use, if not given."""
-    return given or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else given or os.cpu_count() or 1
+    if given is not None:
+        return given
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def choose_sizes(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from unrolled.data import standard_library
-from unrolled.runs.directory import DEFAULT_ROOT, unique_name
+from unrolled.errors import RunError
+from unrolled.runs.directory import DEFAULT_ROOT, Run, unique_name
+from unrolled.training.configuration import TrainingConfig
 from unrolled.verbs.listening import Listener
 from unrolled.verbs.training import Trained, train_lm
 
@@ -23,6 +25,13 @@ def demo(run: str | Path | None = None, *, minutes: float = 2.0, listener: Liste
         minutes: of training.
         listener: hears what happens.
     """
+    TrainingConfig(minutes=minutes)  # a wrong budget is said before anything is written
     path = Path(run) if run is not None else DEFAULT_ROOT / unique_name(DEFAULT_ROOT, "demo")
-    text = standard_library.write(path.parent / f"{path.name}.txt")
+    Run.check_free(path)
+    text = path.parent / f"{path.name}.txt"
+    if run is not None and text.exists():
+        raise RunError(
+            "the text of the demonstration would replace a file", where=str(text), fix="choose another --run"
+        )
+    standard_library.write(text)
     return train_lm([str(text)], run=path, split="90/10/0", minutes=minutes, listener=listener)

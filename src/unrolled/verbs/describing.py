@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ class Description:
 
     Attributes:
         name: of the cell or run.
+        cell: of the cell.
         about: the docstring of the cell.
         equations: one line each.
         latex: the same in LaTeX.
@@ -33,6 +35,7 @@ class Description:
     """
 
     name: str
+    cell: str
     about: str
     equations: list[str]
     latex: str
@@ -105,19 +108,14 @@ def _described(
     from unrolled.cells.derivation import derive
 
     derivation = derive(equations)
-    total = 0
-    for shape in shapes.values():
-        count = 1
-        for size in shape:
-            count *= size
-        total += count
     return Description(
         name=name,
+        cell=equations.name,
         about=equations.doc,
         equations=as_text(equations),
         latex=as_latex(equations),
         shapes=shapes,
-        parameters=total,
+        parameters=sum(math.prod(shape) for shape in shapes.values()),
         layers=layers,
         sizes=sizes,
         states=list(equations.states),

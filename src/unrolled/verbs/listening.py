@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from unrolled.training.events import Event
 
-__all__ = ["Listener"]
+__all__ = ["Listener", "counted"]
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things in words: "1 thread", "2 threads"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 class Listener:
@@ -15,6 +20,9 @@ class Listener:
 
     def note(self, text: str) -> None:
         """Something a user wants to know: what was chosen, what was left out."""
+
+    def doing(self, what: str) -> None:
+        """Something that takes a few seconds begins."""
 
     def started(self, run: str, facts: dict[str, str]) -> None:
         """Training begins: the run's directory, and what was chosen by name."""

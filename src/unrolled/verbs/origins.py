@@ -71,12 +71,19 @@ def open_store(run: Run, text: TextConfig, vocabulary: Vocabulary, listener: Lis
         parts: dict[str, list[str]] = {}
         for source in data["sources"]:
             parts.setdefault(source["part"], []).append(source["path"])
-        sources = SplitSources.find(
-            parts.get("text", ()),
-            train=parts.get("train", ()),
-            valid=parts.get("valid", ()),
-            test=parts.get("test", ()),
-        )
+        try:
+            sources = SplitSources.find(
+                parts.get("text", ()),
+                train=parts.get("train", ()),
+                valid=parts.get("valid", ()),
+                test=parts.get("test", ()),
+            )
+        except DataError as error:
+            raise RunError(
+                f"the text of the run {run.path} is gone, and so is the copy it was trained on: {error.problem}",
+                where=error.where,
+                fix="put the text back; sampling and scoring work without it",
+            ) from error
         store = prepare(sources, text, progress=listener.preparing)
     _check_vocabulary(store.vocabulary, vocabulary, str(run.path))
     if store.fingerprint != data["fingerprint"]:
@@ -90,10 +97,16 @@ def open_store(run: Run, text: TextConfig, vocabulary: Vocabulary, listener: Lis
 
 def _check_vocabulary(found: Vocabulary, expected: Vocabulary, where: str) -> None:
     if found.fingerprint != expected.fingerprint:
+        more = [symbol for symbol in found.symbols if symbol not in set(expected.symbols)]
+        fewer = [symbol for symbol in expected.symbols if symbol not in set(found.symbols)]
         raise RunError(
             "the text has another vocabulary than the run",
-            expected=f"{expected.size} symbols ({expected.unit})",
-            got=f"{found.size} symbols ({found.unit})",
+            expected=f"{expected.size} symbols ({expected.unit}){_few(', among them', fewer)}",
+            got=f"{found.size} symbols ({found.unit}){_few(', among them', more)}",
             where=where,
-            fix="train on the same text, or start a new run",
+            fix="train on the same characters, use --unit byte in both, or start without --init-from",
         )
+
+
+def _few(said: str, symbols: list[str]) -> str:
+    return f"{said} {' '.join(map(repr, symbols[:8]))}" if symbols else ""

@@ -23,7 +23,7 @@ from unrolled.decoding import Sampler, generate
 from unrolled.errors import ConfigurationError, DivergenceError, RunError
 from unrolled.evaluation import Evaluation, evaluate
 from unrolled.kernels import choose
-from unrolled.runs.checkpoints import load
+from unrolled.runs.checkpoints import Checkpoint, load
 from unrolled.runs.configuration import dump_section, load_section
 from unrolled.runs.directory import DEFAULT_ROOT, Run, unique_name
 from unrolled.runs.logs import Logs, truncate_to
@@ -35,13 +35,14 @@ from unrolled.training.events import SampleDue
 from unrolled.training.loop import Trainer, seeded
 from unrolled.training.precision import measure_precisions
 from unrolled.verbs.defaults import choose_device, choose_sizes, choose_threads
-from unrolled.verbs.listening import Listener
+from unrolled.verbs.listening import Listener, counted
 from unrolled.verbs.options import read_options
 from unrolled.verbs.origins import Origin, open_store
 
 __all__ = ["Trained", "resume", "train_lm"]
 
 _SAMPLE_LENGTH = 200
+_BUDGETS = ("minutes", "epochs", "steps")
 _DTYPES = {"float64": torch.float64}
 
 
@@ -57,6 +58,8 @@ class Trained:
         parameters: of the network.
         valid: the best checkpoint on the whole validation part, state carried over; None where there is none. That
             checkpoint was chosen on this part.
+        budget: what the budget counted: "minutes", "epochs" or "steps".
+        spent: how much of that the budget was.
     """
 
     run: Path
@@ -65,10 +68,12 @@ class Trained:
     epochs: float
     parameters: int
     valid: Evaluation | None
+    budget: str
+    spent: float
 
 
 def train_lm(
-    paths: Sequence[str] = (),
+    paths: str | Path | Sequence[str | Path] = (),
     *,
     train: Sequence[str] = (),
     valid: Sequence[str] = (),
@@ -84,7 +89,7 @@ def train_lm(
     """Train a language model on text.
 
     Args:
-        paths: files, directories, globs, or "-" for standard input; split as `split` says.
+        paths: a file, directory, glob, "-" for standard input, or several; split as `split` says.
         train: files to train on, where the split is given; then also `valid` and `test`.
         valid: files to validate on.
         test: files kept for testing.
@@ -113,8 +118,9 @@ def train_lm(
     device, threads = choose_device(training.device), choose_threads(training.threads)
     torch.set_num_threads(threads)
 
-    sources = SplitSources.find(paths, train=train, valid=valid, test=test)
-    stem = f"{_stem(sources)}-{equations.name}"
+    names = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    sources = SplitSources.find(names, train=train, valid=valid, test=test)
+    stem = f"{_stem(names[0] if names else '', sources)}-{equations.name}"
     path = Path(run) if run is not None else DEFAULT_ROOT / unique_name(DEFAULT_ROOT, stem)
     Run.check_free(path)
     store = prepare(sources, text, progress=listener.preparing)
@@ -129,8 +135,9 @@ def train_lm(
     task = _task(model, store, text, training)
     seconds: dict[str, float] = {}
     if training.precision == "auto":
+        listener.doing("measuring float32 and bfloat16")
         precision, seconds = measure_precisions(task)
-        training = load_section(TrainingConfig, {**dump_section(training), "precision": precision}, "training")
+        training = replace(training, precision=precision)
     config = {
         "task": "lm",
         "unrolled": __version__,
@@ -154,7 +161,8 @@ def train_lm(
         },
     }
     opened = Run.create(path, config, store.vocabulary.to_json())
-    return _conduct(opened, task, training, store, text, listener, sample_every)
+    with opened.exclusive():
+        return _conduct(opened, task, training, store, text, listener, sample_every)
 
 
 def resume(
@@ -164,6 +172,8 @@ def resume(
     epochs: float | None = None,
     steps: int | None = None,
     checkpoint: str = "last",
+    device: str | None = None,
+    threads: int | None = None,
     listener: Listener | None = None,
 ) -> Trained:
     """Go on with a run exactly where its last checkpoint stands.
@@ -173,7 +183,9 @@ def resume(
         minutes: a new budget, counted from the beginning of the run; or `epochs`, or `steps`.
         epochs: see minutes.
         steps: see minutes.
-        checkpoint: "last", "best" or the step of a checkpoint to go on from.
+        checkpoint: "last", "best" or the step of a checkpoint to go on from; later ones are given up.
+        device: where to go on, if not where the run was; the bits may then differ.
+        threads: with how many threads, if not with those of the run; the bits may then differ.
         listener: hears what happens.
 
     Raises:
@@ -193,15 +205,15 @@ def resume(
     if extended:
         # Checked like any other options, as they may come from a command line.
         training = load_section(TrainingConfig, {**dump_section(training), **budget}, "the new budget")
-    device = choose_device(str(opened.config["measured"]["device"]))
-    torch.set_num_threads(choose_threads(training.threads))
+    placed = choose_device(device or str(opened.config["measured"]["device"]))
+    torch.set_num_threads(choose_threads(threads or training.threads))
     with seeded(torch.device("cpu"), training.seed):
         model, vocabulary = build_language_model(opened)
     store = open_store(opened, text, vocabulary, listener)
     begun, origin = _begun(opened, checkpoint), opened.config["init_from"]
     if not begun and origin is not None:
         Origin.open(origin["run"], str(origin["checkpoint"])).give(model, vocabulary)
-    model.to(device, _DTYPES.get(training.precision, torch.float32))
+    model.to(placed, _DTYPES.get(training.precision, torch.float32))
     task = _task(model, store, text, training)
     sample_every = opened.config.get("sample_every")
     with opened.exclusive():
@@ -215,15 +227,17 @@ def resume(
                     "minutes were trained",
                     fix="give a larger one: it is counted from the beginning of the run",
                 )
+            latest = max(map(int, opened.checkpoint_names()))
+            if latest > loaded.step:
+                listener.note(f"steps {loaded.step + 1} to {latest} are given up: going on from step {loaded.step}")
         if extended:
             opened = opened.with_config({**opened.config, "training": dump_section(training)})
-    start = checkpoint if begun else None
-    return _conduct(opened, task, training, store, text, listener, sample_every, start, extended=extended)
+        return _conduct(opened, task, training, store, text, listener, sample_every, loaded, extended=extended)
 
 
 def _begun(run: Run, checkpoint: str) -> bool:
     """Whether there is a checkpoint to go on from; not where the run was stopped before its first was whole."""
-    return checkpoint != "last" or (run.path / "last").exists() or any(map(int, run.checkpoint_names()))
+    return checkpoint != "last" or (run.path / "last").exists() or any(int(name) > 0 for name in run.checkpoint_names())
 
 
 def _task(model: LanguageModel, store: TokenStore, text: TextConfig, training: TrainingConfig) -> LanguageModelTask:
@@ -249,29 +263,28 @@ def _conduct(
     text: TextConfig,
     listener: Listener,
     sample_every: int | None,
-    checkpoint: str | None = None,
+    checkpoint: Checkpoint | None = None,
     extended: bool = False,
 ) -> Trained:
-    """Train, show, and look at the result once more as a whole."""
-    with run.exclusive():
-        trainer = Trainer(task, training, run, sample_every=sample_every)
-        if checkpoint is None:
-            truncate_to(run, {"metrics.jsonl": 0, "samples.txt": 0})
-        else:
-            for note in trainer.restore(load(run, checkpoint)):
-                listener.note(note)
-        if extended:
-            trainer.renew_patience()
-        begun_at = trainer.step
-        listener.started(str(run.path), _facts(run, task.model, training, store))
-        seed = training.seed
-        with _interruptible(trainer), Logs(run) as logs:
-            for event in trainer.train(logs):
-                listener.event(event)
-                if isinstance(event, SampleDue):
-                    sample = _sample(task.model, store.vocabulary, seed, f"training diverged at step {event.step}", run)
-                    logs.sample(f"step {event.step}, {trainer.smoothed:.3f} nats", sample)
-                    listener.sampled(event.step, sample)
+    """Train, show, and look at the result once more as a whole. The run is held by the caller."""
+    trainer = Trainer(task, training, run, sample_every=sample_every)
+    if checkpoint is None:
+        truncate_to(run, {"metrics.jsonl": 0, "samples.txt": 0})
+    else:
+        for note in trainer.restore(checkpoint):
+            listener.note(note)
+    if extended:
+        trainer.renew_patience()
+    begun_at = trainer.step
+    listener.started(str(run.path), _facts(run, task.model, training, store))
+    seed = training.seed
+    with _interruptible(trainer), Logs(run) as logs:
+        for event in trainer.train(logs):
+            listener.event(event)
+            if isinstance(event, SampleDue):
+                sample = _sample(task.model, store.vocabulary, seed, f"training diverged at step {event.step}", run)
+                logs.sample(f"step {event.step}, {trainer.smoothed:.3f} nats", sample)
+                listener.sampled(event.step, sample)
     if trainer.budget.progress(trainer.step, trainer.minutes) < 1:
         listener.note(f"stopped early: {training.patience} validations in a row were not better than the best")
     elif checkpoint is not None and trainer.step == begun_at:
@@ -282,7 +295,8 @@ def _conduct(
         tokens = store.split("valid")
         best.to(next(task.model.parameters()).device)
         valid = evaluate(best, vocabulary, tokens, documents=text.documents, progress=listener.reading)
-    return Trained(run.path, trainer.step, trainer.minutes, trainer.epoch, task.model.size, valid)
+    budget, spent = next((name, value) for name in _BUDGETS if (value := getattr(training, name)))
+    return Trained(run.path, trainer.step, trainer.minutes, trainer.epoch, task.model.size, valid, budget, float(spent))
 
 
 def _sample(model: LanguageModel, vocabulary: Vocabulary, seed: int, diverged: str, run: Run) -> str:
@@ -330,26 +344,26 @@ def _facts(run: Run, model: LanguageModel, training: TrainingConfig, store: Toke
     tokens = {part: len(store.split(part)) for part in PARTS}
     embedding = f"embedding {network['embedding_size']}" if network["embedding_size"] else "one-hot"
     unit = "characters" if store.vocabulary.unit == "char" else f"{store.vocabulary.unit}s"
-    budgets = ("minutes", "epochs", "steps")
-    budget = next(f"{value:,.9g} {name}" for name in budgets if (value := getattr(training, name)))
+    budget = next(f"{value:,.9g} {name}" for name in _BUDGETS if (value := getattr(training, name)))
     seconds = measured["seconds_a_batch"]
-    timed = ", measured: " + ", ".join(f"{name} {1000 * s:.0f} ms" for name, s in seconds.items()) if seconds else ""
+    timed = " a batch, ".join(f"{name} {1000 * value:.0f} ms" for name, value in seconds.items())
+    chosen = f" (measured: {timed} a batch)" if seconds else ""
     return {
         "text": f"{tokens['train']:,} {unit} to train on, {tokens['valid']:,} to validate, {tokens['test']:,} to test; "
         f"{store.vocabulary.size} symbols",
         "network": f"{network['cell']} {network['layers']}x{network['hidden_size']}, {embedding}, "
         f"dropout {network['dropout']:g}; {model.size:,} parameters",
-        "training": f"{budget}; {training.optimizer}, rate {training.learning_rate:g}, {training.batch} streams of "
-        f"{training.length} steps",
-        "machine": f"{measured['device']}, {training.threads} threads, {training.precision}{timed}, "
-        f"kernel {measured['kernel']}",
+        "training": f"{budget}; {training.optimizer}, rate {training.learning_rate:g}, "
+        f"{counted(training.batch or 1, 'stream')} of {training.length} steps",
+        "machine": f"{measured['device']}, {counted(torch.get_num_threads(), 'thread')}, "
+        f"{training.precision}{chosen}, kernel {measured['kernel']}",
     }
 
 
-def _stem(sources: SplitSources) -> str:
-    """A name for a run from the name of its text."""
+def _stem(given: str, sources: SplitSources) -> str:
+    """A name for a run: that of the directory that was given, or of the first file."""
     first = sources.parts[0][1]
-    name = first.path.parent.name if len(sources.parts) > 1 else first.path.stem
+    name = Path(given).resolve().name if given and Path(given).is_dir() else first.path.stem
     if first.name == "standard input":
         name = "stdin"
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "text"

@@ -7,18 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from unrolled.data.configuration import TextConfig
 from unrolled.data.store import PARTS, Part
-from unrolled.data.vocabulary import Unknown, Vocabulary
+from unrolled.data.vocabulary import IntArray, Unknown, Vocabulary
 from unrolled.decoding import Sampler, generate
 from unrolled.errors import ConfigurationError, DataError, PromptError, nearest
-from unrolled.evaluation import FIRST_SYMBOL, Evaluation, Scored, Surprisal, evaluate, surprisals
+from unrolled.evaluation import FIRST_SYMBOL, Evaluation, Likelihood, Surprisal, evaluate, score, surprisals
 from unrolled.runs.configuration import load_section
 from unrolled.runs.directory import Run
 from unrolled.runs.models import load_language_model, section
 from unrolled.tasks.language_model import LanguageModel
 from unrolled.training.configuration import TrainingConfig
-from unrolled.verbs.listening import Listener
+from unrolled.verbs.defaults import choose_device, choose_threads
+from unrolled.verbs.listening import Listener, counted
 from unrolled.verbs.origins import open_store
 
 __all__ = ["LanguageModelRun", "Report", "open_run"]
@@ -40,6 +43,11 @@ class Report:
         log_likelihood: ln p of all of it, in nats.
         checkpoint: the step of the checkpoint.
         skipped: characters left out because the model does not know them.
+        detail: the rest of the protocol in words.
+        run: the directory of the run.
+        streams: with carried state, parallel streams that each began empty.
+        window: with windows, their length in symbols.
+        chosen_on_this_part: whether the checkpoint is the one that did best on this part.
     """
 
     task: str
@@ -54,6 +62,10 @@ class Report:
     checkpoint: int
     skipped: int = 0
     detail: str = ""
+    run: str = ""
+    streams: int | None = None
+    window: int | None = None
+    chosen_on_this_part: bool = False
 
 
 class LanguageModelRun:
@@ -62,15 +74,27 @@ class LanguageModelRun:
     Args:
         path: the run's directory.
         checkpoint: "best" (the last, where nothing was validated), "last" or a step.
+        device: "cpu", "cuda", "mps" or "auto".
+        threads: processor threads; as many as there are cores if not given.
         listener: hears what was left out of a prompt, and how far reading has come.
     """
 
-    def __init__(self, path: str | Path, checkpoint: str = "best", listener: Listener | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        checkpoint: str = "best",
+        *,
+        device: str = "auto",
+        threads: int | None = None,
+        listener: Listener | None = None,
+    ) -> None:
+        torch.set_num_threads(choose_threads(threads))
         self.run = Run.open(path)
         self.listener = listener or Listener()
         self.model: LanguageModel
         self.vocabulary: Vocabulary
         self.model, self.vocabulary, loaded = load_language_model(self.run, checkpoint)
+        self.model.to(choose_device(device))
         self.step = loaded.step
 
     def stream(
@@ -97,7 +121,7 @@ class LanguageModelRun:
             raise PromptError("the model knows no character of the prompt", got=_listed(unknown), fix=self._alphabet())
         if unknown:
             where = "read as unknown" if self.vocabulary.unknown is not None else "left out"
-            self.listener.note(f"{len(unknown)} characters of the prompt are not known and {where}: {_listed(unknown)}")
+            self.listener.note(f"{_some(unknown)} of the prompt not known and {where}: {_listed(unknown)}")
         sampler = Sampler(temperature, top_k, top_p, seed)
         steps = self.model.stepping()
         return generate(steps, self.vocabulary, length=length, prompt=ids.tolist(), sampler=sampler, stop=stop)
@@ -112,28 +136,17 @@ class LanguageModelRun:
         Raises:
             PromptError: the text is empty, or has characters that the model does not know (unless they are skipped).
         """
-        nats, count = 0.0, 0
-        for surprisal in self.each(text, alternatives=0, skip_unknown=skip_unknown):
-            nats, count = nats + surprisal.nats, count + 1
-        ids, unknown = self.vocabulary.encode_known(text)
-        scored = Scored(count, self.vocabulary.characters(ids), nats)
-        return Report(
-            task="lm",
-            split=name,
-            protocol="carried",
-            tokens=scored.tokens,
-            characters=scored.characters,
-            nats_per_token=scored.nats_per_token,
-            bits_per_character=scored.bits_per_character,
-            perplexity=scored.perplexity,
-            log_likelihood=scored.log_likelihood,
-            checkpoint=self.step,
-            skipped=len(unknown) if self.vocabulary.unknown is None else 0,
-            detail=f"first symbol: {FIRST_SYMBOL}",
-        )
+        ids, skipped = self._read(text, skip_unknown)
+        found = score(self.model, self.vocabulary, ids, progress=self.listener.reading)
+        return self._report(found, name, "carried", skipped=skipped, streams=1, detail=f"first symbol: {FIRST_SYMBOL}")
 
     def each(self, text: str, *, alternatives: int = 3, skip_unknown: bool = False) -> Iterator[Surprisal]:
         """The surprisal of every symbol of a text, with the likeliest alternatives; see `score`."""
+        ids, _ = self._read(text, skip_unknown)
+        return surprisals(self.model, self.vocabulary, ids, alternatives=alternatives, progress=self.listener.reading)
+
+    def _read(self, text: str, skip_unknown: bool) -> tuple[IntArray, int]:
+        """The ids of a text, and how many of its characters were left out."""
         ids, unknown = self.vocabulary.encode_known(text)
         if unknown and self.vocabulary.unknown is None:
             if not skip_unknown:
@@ -141,13 +154,13 @@ class LanguageModelRun:
                 line = text.count("\n", 0, first.position) + 1
                 column = first.position - (text.rfind("\n", 0, first.position) + 1) + 1
                 raise PromptError(
-                    f"the text has {len(unknown)} characters that the model does not know",
+                    f"the text has {counted(len(unknown), 'character')} that the model does not know",
                     got=_listed(unknown),
                     where=f"first in line {line}, column {column}",
                     fix="leave them out with --skip-unknown, or train with --min-count 2 or --unit byte",
                 )
-            self.listener.note(f"{len(unknown)} characters are not known and left out: {_listed(unknown)}")
-        return surprisals(self.model, self.vocabulary, ids, alternatives=alternatives, progress=self.listener.reading)
+            self.listener.note(f"{_some(unknown)} not known and left out: {_listed(unknown)}")
+        return ids, 0 if self.vocabulary.unknown is not None else len(unknown)
 
     def evaluate(self, split: Part = "valid", protocol: str = "carried", *, window: int | None = None) -> Report:
         """The loss of a part of the run's own text; see `evaluation.evaluate`.
@@ -184,7 +197,18 @@ class LanguageModelRun:
         )
         best = self.run.pointer("best")
         chosen = split == "valid" and best is not None and int(best) == self.step
-        how = f"{found.detail} streams" if protocol == "carried" else f"windows of {found.detail} symbols"
+        how = counted(found.detail, "stream") if protocol == "carried" else f"windows of {found.detail} symbols"
+        return self._report(
+            found,
+            split,
+            protocol,
+            streams=found.detail if protocol == "carried" else None,
+            window=found.detail if protocol == "windows" else None,
+            chosen_on_this_part=chosen,
+            detail=how + ("; the checkpoint was chosen on this part" if chosen else ""),
+        )
+
+    def _report(self, found: Likelihood, split: str, protocol: str, **more: Any) -> Report:
         return Report(
             task="lm",
             split=split,
@@ -196,7 +220,8 @@ class LanguageModelRun:
             perplexity=found.perplexity,
             log_likelihood=-found.nats,
             checkpoint=self.step,
-            detail=how + ("; the checkpoint was chosen on this part" if chosen else ""),
+            run=str(self.run.path),
+            **more,
         )
 
     def _alphabet(self) -> str:
@@ -204,13 +229,24 @@ class LanguageModelRun:
         return f"use characters it was trained on, such as: {known}"
 
 
-def open_run(path: str | Path, checkpoint: str = "best", *, listener: Listener | None = None) -> LanguageModelRun:
-    """Open a trained run, to sample from it, score with it and evaluate it.
+def open_run(
+    path: str | Path,
+    checkpoint: str = "best",
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    listener: Listener | None = None,
+) -> LanguageModelRun:
+    """Open a trained run, to sample from it, score with it and evaluate it; see `LanguageModelRun`.
 
     Raises:
         RunError: there is no such run, or it is damaged.
     """
-    return LanguageModelRun(path, checkpoint, listener)
+    return LanguageModelRun(path, checkpoint, device=device, threads=threads, listener=listener)
+
+
+def _some(unknown: Sequence[Unknown]) -> str:
+    return f"{counted(len(unknown), 'character')} {'is' if len(unknown) == 1 else 'are'}"
 
 
 def _listed(unknown: Sequence[Unknown]) -> str:
