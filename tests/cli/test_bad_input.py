@@ -203,7 +203,7 @@ def test_use_of_a_run(unrolled: Unrolled, trained: Path, arguments: list[str], l
 def test_some_unknown_characters_of_a_prompt_are_noted(unrolled: Unrolled, trained: Path) -> None:
     result = unrolled("sample", trained, "--prompt", "the #old", "--length", "5")
     assert result.status == 0
-    assert result.err == "note: 1 characters of the prompt are not known and left out: '#' at 5\n"
+    assert result.err == "note: 1 character is not known to the model and left out: '#' at 5\n"
     assert result.out.startswith("the #old")
     assert len(result.out) == len("the #old") + 5 + 1
 
@@ -212,7 +212,7 @@ def test_unknown_characters_of_a_text_are_left_out_on_request(unrolled: Unrolled
     Path("text").write_text("the #sea")
     result = unrolled("score", trained, "text", "--skip-unknown")
     assert result.status == 0
-    assert "1 characters are not known and left out: '#' at 5" in result.err
+    assert "1 character is not known to the model and left out: '#' at 5" in result.err
     assert "7 symbols" in result.out
 
 

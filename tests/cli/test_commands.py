@@ -35,8 +35,8 @@ def test_training_says_what_it_does_and_what_to_do_next(
     assert "the run is in my runs/one" in result.out
     for command in re.findall(r"^  unrolled (.*?)  +\S.*$", result.out.partition("next:")[2], re.MULTILINE):
         if "score" not in command:
-            assert unrolled(*shlex.split(command.replace("--minutes 1", "--steps 4"))).status == 0, command
-    assert "resume 'my runs/one' --minutes 1 " in result.out
+            assert unrolled(*shlex.split(command)).status == 0, command
+    assert "resume 'my runs/one' --steps 6 " in result.out
 
 
 def test_a_sample_is_shown(unrolled: Unrolled, corpus: Path, quick: tuple[str, ...]) -> None:
@@ -145,7 +145,7 @@ def test_a_score_says_how_the_first_symbol_is_treated(unrolled: Unrolled, traine
 
 def test_an_evaluation_names_its_protocol(unrolled: Unrolled, trained: Path) -> None:
     carried = unrolled("evaluate", trained).out
-    assert carried.startswith("valid, carried (1 streams; the checkpoint was chosen on this part), checkpoint ")
+    assert carried.startswith("valid, carried (1 stream; the checkpoint was chosen on this part), checkpoint ")
     windows = unrolled("evaluate", trained, "--split", "test", "--protocol", "windows", "--window", "50").out
     assert windows.startswith("test, windows (windows of 50 symbols), checkpoint ")
 

@@ -120,6 +120,22 @@ def test_training(unrolled: Callable[..., Any], corpus: Path, quick: tuple[str, 
     assert (again["run"], again["steps"]) == ("run", 5)
 
 
+def test_the_demo(
+    unrolled: Callable[..., Any], make_text: Callable[[int, int], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(path: Path) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(make_text(20_000, 0))
+        return path
+
+    monkeypatch.setattr("unrolled.data.standard_library.write", write)
+    monkeypatch.setattr("unrolled.verbs.training.choose_threads", lambda given: 1)
+    found = json.loads(unrolled("demo", "--minutes", "0.001", "--json").out)
+    assert found.keys() >= TRAINED
+    assert found["run"] == "runs/demo"
+    assert found["best_valid_nats_per_token"] > 0
+
+
 def test_without_a_validation_part_there_is_no_loss(
     unrolled: Callable[..., Any], corpus: Path, quick: tuple[str, ...]
 ) -> None:

@@ -72,6 +72,7 @@ def assert_same(run: Path, other: Path) -> None:
     assert (run / "samples.txt").read_bytes() == (other / "samples.txt").read_bytes()
     assert (run / "best").read_bytes() == (other / "best").read_bytes()
     assert metrics(run) == metrics(other)
+    assert [path.name for path in (run / "checkpoints").iterdir() if path.name.startswith(".")] == []
 
 
 class Killer:

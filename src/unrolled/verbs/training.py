@@ -210,7 +210,7 @@ def resume(
     with seeded(torch.device("cpu"), training.seed):
         model, vocabulary = build_language_model(opened)
     store = open_store(opened, text, vocabulary, listener)
-    begun, origin = _begun(opened, checkpoint), opened.config["init_from"]
+    begun, origin = _begun(opened, checkpoint), opened.config.get("init_from")
     if not begun and origin is not None:
         Origin.open(origin["run"], str(origin["checkpoint"])).give(model, vocabulary)
     model.to(placed, _DTYPES.get(training.precision, torch.float32))

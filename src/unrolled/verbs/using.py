@@ -121,7 +121,7 @@ class LanguageModelRun:
             raise PromptError("the model knows no character of the prompt", got=_listed(unknown), fix=self._alphabet())
         if unknown:
             where = "read as unknown" if self.vocabulary.unknown is not None else "left out"
-            self.listener.note(f"{_some(unknown)} of the prompt not known and {where}: {_listed(unknown)}")
+            self.listener.note(f"{_some(unknown)} not known to the model and {where}: {_listed(unknown)}")
         sampler = Sampler(temperature, top_k, top_p, seed)
         steps = self.model.stepping()
         return generate(steps, self.vocabulary, length=length, prompt=ids.tolist(), sampler=sampler, stop=stop)
@@ -159,7 +159,7 @@ class LanguageModelRun:
                     where=f"first in line {line}, column {column}",
                     fix="leave them out with --skip-unknown, or train with --min-count 2 or --unit byte",
                 )
-            self.listener.note(f"{_some(unknown)} not known and left out: {_listed(unknown)}")
+            self.listener.note(f"{_some(unknown)} not known to the model and left out: {_listed(unknown)}")
         return ids, 0 if self.vocabulary.unknown is not None else len(unknown)
 
     def evaluate(self, split: Part = "valid", protocol: str = "carried", *, window: int | None = None) -> Report:
