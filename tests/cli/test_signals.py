@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import subprocess
@@ -50,6 +51,8 @@ def test_the_second_exits_at_once(start: Callable[..., Any], corpus: Path, tmp_p
     """What it says goes into a pipe that is soon full: there it stands still, between two steps."""
     os.mkfifo(tmp_path / "pipe")
     reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    with contextlib.suppress(AttributeError, OSError):  # it is soon full everywhere, but sooner on Linux
+        fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
     often = (*LONG, "--hidden-size", "8", "--batch", "2", "--length", "8", "--validations", "100000")
     command = ("train", "lm", corpus, "--run", "run", *often)
     process = start(*command, cwd=tmp_path, terminal=tmp_path / "pipe")

@@ -117,4 +117,4 @@ def _learning_rate(equations: Equations, training: TrainingConfig, hidden: int) 
     if training.optimizer != "adamw":
         return 0.05
     gated = len([kind for kind in equations.parameters.values() if kind == "hidden matrix"]) > 1
-    return float(f"{4e-3 * (256 / hidden) ** 0.4 * (1.0 if gated else 0.3):.2g}")
+    return float(f"{min(0.01, 8e-3 * 256 / hidden) * (1.0 if gated else 0.3):.2g}")
