@@ -24,14 +24,16 @@ hypothesis.settings.load_profile("unrolled-ci" if os.environ.get("CI") else "unr
 
 
 @pytest.fixture(scope="session", autouse=True)
-def threads() -> int:
+def threads() -> Iterator[int]:
     """The number of threads PyTorch uses: `$UNROLLED_TEST_THREADS`, 1 if not set, PyTorch's own choice if 0."""
     import torch
 
     chosen = int(os.environ.get("UNROLLED_TEST_THREADS", "1"))
-    if chosen:
-        torch.set_num_threads(chosen)
-    return torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        if chosen:
+            torch.set_num_threads(chosen)
+            patch.setattr(os, "sched_getaffinity", lambda process: set(range(chosen)), raising=False)
+        yield torch.get_num_threads()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -131,11 +133,13 @@ import torch._dynamo  # which PyTorch imports with the first optimizer
 import unrolled.cli.app, unrolled.cli.commands, unrolled.verbs.training, unrolled.verbs.using
 from unrolled.cli import main
 
-requests, answers = os.fdopen(int(sys.argv[1])), os.fdopen(int(sys.argv[2]), "w")
+os.sched_getaffinity = lambda process: {0}  # one thread, here too
+requests, answers, running = os.fdopen(int(sys.argv[1])), os.fdopen(int(sys.argv[2]), "w"), set()
 for line in requests:
     asked = json.loads(line)
     if "wait" in asked:
         answer = os.waitstatus_to_exitcode(os.waitpid(asked["wait"], 0)[1])
+        running.remove(asked["wait"])
     else:
         answer = os.fork()
         if not answer:
@@ -157,7 +161,10 @@ for line in requests:
             finally:
                 sys.stdout.flush()
                 os._exit(status)
+        running.add(answer)
     print(answer, file=answers, flush=True)
+for left in running:  # by a test that failed
+    os.kill(left, signal.SIGKILL)
 """
 
 

@@ -56,8 +56,9 @@ def test_the_second_exits_at_once(start: Callable[..., Any], corpus: Path, tmp_p
     often = (*LONG, "--hidden-size", "8", "--batch", "2", "--length", "8", "--validations", "100000")
     command = ("train", "lm", corpus, "--run", "run", *often)
     process = start(*command, cwd=tmp_path, terminal=tmp_path / "pipe")
-    seen = b""
+    seen, begun = b"", time.monotonic()
     while b"kernel library" not in seen:  # from here on signals are its own to answer
+        assert time.monotonic() - begun < 60, seen
         with contextlib.suppress(BlockingIOError):
             seen += os.read(reader, 4096)
     moved = time.monotonic(), -1

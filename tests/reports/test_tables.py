@@ -55,6 +55,7 @@ def test_a_row_says_what_a_run_is() -> None:
             "steps": 7,
             "valid": 1.25,
             "age": "1 min",
+            "modified": 100.0,
             "damage": None,
         }
     ]

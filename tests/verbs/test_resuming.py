@@ -95,7 +95,9 @@ def test_it_goes_on_where_the_last_checkpoint_stands(corpus: Path) -> None:
 def test_it_goes_on_from_an_earlier_checkpoint(finished: Path) -> None:
     expected, earlier = weights(finished), min(map(int, Run.open(finished).checkpoint_names()))
     assert earlier < 60
-    assert resume(finished, checkpoint=str(earlier)).steps == 60
+    stopper = Stopper()
+    assert resume(finished, checkpoint=str(earlier), listener=stopper).steps == 60
+    assert stopper.notes == [f"steps {earlier + 1} to 60 are given up: going on from step {earlier}"]
     assert all(torch.equal(value, expected[name]) for name, value in weights(finished).items())
 
 
@@ -135,6 +137,14 @@ def test_a_new_budget_that_is_spent(finished: Path, budget: dict[str, Any]) -> N
         resume(finished, **budget)
     assert "60 steps" in (caught.value.got or "")
     assert (finished / "config.json").read_bytes() == before
+
+
+def test_elsewhere_and_with_other_threads(finished: Path) -> None:
+    assert resume(finished, steps=62, device="cpu", threads=1).steps == 62
+    with pytest.raises(ConfigurationError, match="threads is out of range"):
+        resume(finished, steps=64, threads=0)
+    with pytest.raises(ConfigurationError, match="device 'gpu' cannot be used here"):
+        resume(finished, steps=64, device="gpu")
 
 
 def test_two_new_budgets(finished: Path) -> None:

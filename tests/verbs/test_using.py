@@ -49,6 +49,14 @@ def test_opened_twice_it_is_the_same(trained: Path) -> None:
     assert open_run(trained).sample(length=50) == open_run(trained).sample(length=50)
 
 
+def test_where_it_runs(trained: Path) -> None:
+    assert open_run(trained, device="cpu", threads=1).sample(length=9) == open_run(trained).sample(length=9)
+    with pytest.raises(ConfigurationError, match="device 'gpu' cannot be used here"):
+        open_run(trained, device="gpu")
+    with pytest.raises(ConfigurationError, match="threads is out of range"):
+        open_run(trained, threads=0)
+
+
 def test_a_run_that_is_not_there(trained: Path) -> None:
     with pytest.raises(RunError, match="there is no run") as caught:
         open_run(trained.with_name("traimed"))
@@ -70,7 +78,7 @@ def test_characters_of_a_prompt_that_are_not_known_are_reported(trained: Path) -
     ear = Ear()
     model = open_run(trained, listener=ear)
     assert model.sample(prompt="the #old€ sea", length=9) == model.sample(prompt="the old sea", length=9)
-    assert ear.notes == ["2 characters of the prompt are not known and left out: '#' '€' at 5, 9"]
+    assert ear.notes == ["2 characters are not known to the model and left out: '#' '€' at 5, 9"]
 
 
 def test_a_prompt_of_nothing_known(trained: Path) -> None:
@@ -85,7 +93,7 @@ def test_with_an_unknown_symbol_any_prompt_is_read(folded: Path) -> None:
     ear = Ear()
     model = open_run(folded, listener=ear)
     assert len(model.sample(prompt="zzz", length=5)) == 5
-    assert ear.notes == ["3 characters of the prompt are not known and read as unknown: 'z' at 1, 2, 3"]
+    assert ear.notes == ["3 characters are not known to the model and read as unknown: 'z' at 1, 2, 3"]
 
 
 @pytest.mark.parametrize("options", [{"length": -1}, {"temperature": -1.0}, {"top_p": 2.0}, {"seed": -1}])
@@ -126,7 +134,7 @@ def test_a_text_with_characters_that_are_not_known(trained: Path) -> None:
     assert caught.value.got == "'#' '€' at 13, 17"
     report = model.score("the sea\nand #the€", skip_unknown=True)
     assert (report.tokens, report.skipped) == (15, 2)
-    assert ear.notes == ["2 characters are not known and left out: '#' '€' at 13, 17"]
+    assert ear.notes == ["2 characters are not known to the model and left out: '#' '€' at 13, 17"]
     assert report.log_likelihood == model.score("the sea\nand the").log_likelihood
 
 
@@ -168,7 +176,7 @@ def test_one_stream_is_the_score_without_the_first_symbol(trained: Path, corpus:
     valid = corpus.read_text()[5400:5700]
     report = model.evaluate("valid")
     each = list(model.each(valid, alternatives=0))
-    assert report.detail.startswith("1 streams")
+    assert (report.streams, report.window) == (1, None)
     assert report.log_likelihood == pytest.approx(-sum(symbol.nats for symbol in each[1:]))
 
 
@@ -176,7 +184,8 @@ def test_windows(trained: Path) -> None:
     model = open_run(trained)
     carried, windows = model.evaluate(), model.evaluate(protocol="windows")
     assert windows.tokens == carried.tokens
-    assert windows.detail.startswith("windows of 16 symbols")  # as in training
+    assert windows.detail == "windows of 16 symbols; the checkpoint was chosen on this part"  # as in training
+    assert (windows.streams, windows.window, windows.chosen_on_this_part) == (None, 16, True)
     assert model.evaluate(protocol="windows", window=299).nats_per_token == pytest.approx(carried.nats_per_token)
     assert windows.nats_per_token > carried.nats_per_token
 

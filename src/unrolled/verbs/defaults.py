@@ -48,8 +48,14 @@ def choose_device(given: str) -> torch.device:
 
 
 def choose_threads(given: int | None) -> int:
-    """As many as the process may use, if not given."""
+    """As many as the process may use, if not given.
+
+    Raises:
+        ConfigurationError: fewer than one.
+    """
     if given is not None:
+        if given < 1:
+            raise ConfigurationError("threads is out of range", expected="at least 1", got=str(given))
         return given
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

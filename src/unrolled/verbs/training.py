@@ -206,7 +206,7 @@ def resume(
         # Checked like any other options, as they may come from a command line.
         training = load_section(TrainingConfig, {**dump_section(training), **budget}, "the new budget")
     placed = choose_device(device or str(opened.config["measured"]["device"]))
-    torch.set_num_threads(choose_threads(threads or training.threads))
+    torch.set_num_threads(choose_threads(training.threads if threads is None else threads))
     with seeded(torch.device("cpu"), training.seed):
         model, vocabulary = build_language_model(opened)
     store = open_store(opened, text, vocabulary, listener)
