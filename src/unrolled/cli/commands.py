@@ -313,7 +313,7 @@ def describe(
     waits = (
         "no product of a state: hoisted whole out of the loop"
         if found.stages == 0
-        else (f"{counted(found.stages, 'product')} of the state a time step, one after the other")
+        else f"{counted(found.stages, 'product')} of the state a time step"
     )
     print(f"{waits}; {'linear' if found.linear else 'not linear'} in its state\n")
     print(unrolled_diagram(found.cell, found))
