@@ -14,8 +14,8 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit: 0 done, 1 the machine or the program failed, 2 wrong input, 130 interrupted."""
     # Threads that wait for each other sleep soon instead of spinning. On two cores with one other busy process a model
-    # of 2x256 trained 8 times faster so (34,600 against 4,200 characters a second), on idle ones up to a tenth slower.
-    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+    # of 2x256 trained 2 to 8 times faster so, and on idle ones about as fast.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     given = list(sys.argv[1:] if arguments is None else arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Where the terminal cannot show a character, its number is shown.

@@ -33,6 +33,7 @@ from unrolled.training.budget import Budget
 from unrolled.training.configuration import TrainingConfig
 from unrolled.training.events import SampleDue
 from unrolled.training.loop import Trainer, seeded
+from unrolled.training.memory import keep_freed_memory
 from unrolled.training.precision import measure_precisions
 from unrolled.verbs.defaults import choose_device, choose_sizes, choose_threads
 from unrolled.verbs.listening import Listener, counted
@@ -242,6 +243,7 @@ def _begun(run: Run, checkpoint: str) -> bool:
 
 def _task(model: LanguageModel, store: TokenStore, text: TextConfig, training: TrainingConfig) -> LanguageModelTask:
     assert training.batch is not None
+    keep_freed_memory()
     return LanguageModelTask(
         model,
         store.split("train"),
