@@ -310,6 +310,15 @@ def test_outside_the_main_thread_signals_are_left_alone(finished: Path) -> None:
     assert found == [62]
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C as a terminal has it: a job in the background, as these tests may be, starts with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_a_first_interruption_saves(corpus: Path) -> None:
     """Ctrl-C in a process of its own: tests/cli/test_signals.py."""
 
