@@ -36,6 +36,15 @@ def test_a_cell_is_data() -> None:
         ("lstm-coupled", ("h", "c"), 3 * (4 * 4 + 4 * 3 + 4)),
         ("gru", ("h",), 3 * (4 * 4 + 4 * 3 + 4) + 4),
         ("gru-reset-before", ("h",), 3 * (4 * 4 + 4 * 3 + 4)),
+        ("mingru", ("h",), 2 * (4 * 3 + 4)),
+        ("mingru-positive", ("h",), 2 * (4 * 3 + 4)),
+        ("minlstm", ("h",), 3 * (4 * 3 + 4)),
+        ("minlstm-positive", ("h",), 3 * (4 * 3 + 4)),
+        ("lru", ("re", "im"), 2 * 4 * 3 + 3 * 4),
+        ("sru", ("c",), 3 * 4 * 3 + 4 * 4),
+        ("qrnn", ("c",), 3 * (4 * 3 + 4)),
+        ("qrnn-ifo", ("c",), 4 * (4 * 3 + 4)),
+        ("indrnn", ("h",), 4 * 3 + 2 * 4),
     ],
 )
 def test_every_built_in_cell(name: str, states: tuple[str, ...], parameters: int) -> None:
@@ -47,7 +56,7 @@ def test_every_built_in_cell(name: str, states: tuple[str, ...], parameters: int
 
 
 def test_the_list_of_built_in_cells_is_whole() -> None:
-    assert len(BUILTIN) == 9
+    assert len(BUILTIN) == 18
 
 
 def test_a_name_and_a_start_can_be_given() -> None:

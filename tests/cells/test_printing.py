@@ -21,6 +21,8 @@ LSTM_TEXT = [
     "c[t] = f[t] ⊙ c[t-1] + i[t] ⊙ g[t]",
     "h[t] = o[t] ⊙ tanh(c[t])",
 ]
+MINLSTM_GATES = ["u[t] = W.f x[t] + b.f", "v[t] = W.i x[t] + b.i", "f[t] = σ(softplus(-v[t]) - softplus(-u[t]))"]
+QRNN_GATES = ["z[t] = tanh(W.z x[t] + b.z)", *(f"{gate}[t] = σ(W.{gate} x[t] + b.{gate})" for gate in "ifo")]
 CHANGED = {
     "rnn": ["h[t] = tanh(W.h x[t] + U.h h[t-1] + b.h)"],
     "rnn-relu": ["h[t] = relu(W.h x[t] + U.h h[t-1] + b.h)"],
@@ -48,6 +50,45 @@ CHANGED = {
         "n[t] = tanh(W.n x[t] + U.n (r[t] ⊙ h[t-1]) + b.n)",
         "h[t] = (1 - z[t]) ⊙ n[t] + z[t] ⊙ h[t-1]",
     ],
+    "mingru": [
+        "z[t] = σ(W.z x[t] + b.z)",
+        "n[t] = W.n x[t] + b.n",
+        "h[t] = (1 - z[t]) ⊙ h[t-1] + z[t] ⊙ n[t]",
+    ],
+    "mingru-positive": [
+        "z[t] = σ(W.z x[t] + b.z)",
+        "v[t] = W.n x[t] + b.n",
+        "n[t] = maximum(v[t] + 0.5, σ(v[t]))",
+        "h[t] = (1 - z[t]) ⊙ h[t-1] + z[t] ⊙ n[t]",
+    ],
+    "minlstm": [
+        *MINLSTM_GATES,
+        "n[t] = W.n x[t] + b.n",
+        "h[t] = f[t] ⊙ h[t-1] + (1 - f[t]) ⊙ n[t]",
+    ],
+    "minlstm-positive": [
+        *MINLSTM_GATES,
+        "w[t] = W.n x[t] + b.n",
+        "n[t] = maximum(w[t] + 0.5, σ(w[t]))",
+        "h[t] = f[t] ⊙ h[t-1] + (1 - f[t]) ⊙ n[t]",
+    ],
+    "lru": [
+        "size[t] = exp(-exp(a.nu))",
+        "phase[t] = exp(a.theta)",
+        "scale[t] = exp(a.gamma)",
+        "turned[t] = size[t] ⊙ cos(phase[t]) ⊙ im[t-1] + size[t] ⊙ sin(phase[t]) ⊙ re[t-1]",
+        "re[t] = size[t] ⊙ cos(phase[t]) ⊙ re[t-1] - size[t] ⊙ sin(phase[t]) ⊙ im[t-1] + scale[t] ⊙ W.re x[t]",
+        "im[t] = turned[t] + scale[t] ⊙ W.im x[t]",
+    ],
+    "sru": [
+        "f[t] = σ(W.f x[t] + p.f ⊙ c[t-1] + b.f)",
+        "r[t] = σ(W.r x[t] + p.r ⊙ c[t-1] + b.r)",
+        "c[t] = f[t] ⊙ c[t-1] + (1 - f[t]) ⊙ W.c x[t]",
+        "h[t] = r[t] ⊙ c[t] + 1.7320508075688772 (1 - r[t]) ⊙ x[t]",
+    ],
+    "qrnn": [QRNN_GATES[0], *QRNN_GATES[2:], "c[t] = f[t] ⊙ c[t-1] + (1 - f[t]) ⊙ z[t]", "h[t] = o[t] ⊙ c[t]"],
+    "qrnn-ifo": [*QRNN_GATES, "c[t] = f[t] ⊙ c[t-1] + i[t] ⊙ z[t]", "h[t] = o[t] ⊙ c[t]"],
+    "indrnn": ["h[t] = relu(W.h x[t] + p.h ⊙ h[t-1] + b.h)"],
 }
 
 

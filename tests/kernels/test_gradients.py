@@ -32,7 +32,7 @@ EXAMPLES = (
 )
 CELLS = {name: find_cell(name) for name in BUILTIN} | {name: find_cell(f"{FILE}:{name}") for name in EXAMPLES}
 # Their slope jumps: a value that bfloat16 carries to the other side of a kink has another gradient.
-KINKED = ("rnn-relu", "every_function")
+KINKED = ("rnn-relu", "every_function", "mingru-positive", "minlstm-positive", "indrnn")
 TORCH = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN, "rnn-relu": torch.nn.RNN}
 
 

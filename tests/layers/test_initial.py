@@ -42,7 +42,26 @@ def test_initialisers() -> None:
     torch.testing.assert_close(start("orthogonal", 5, 5) @ start("orthogonal", 5, 5).T, torch.eye(5), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("how", ["orthogonal", "glorot", "uniform", "zeros", 1.0])
+def test_initialisers_with_bounds() -> None:
+    between, angles = start("between(-1, 3)", 500), start("log-between(0, 2)", 500)
+    assert -1 <= float(between.min()) < -0.95
+    assert 2.95 < float(between.max()) <= 3
+    assert 0.95 < float(angles.exp().mean()) < 1.05
+    assert torch.isfinite(angles).all()
+    assert angles.exp().max() <= 2
+    part = start("complex", 60, 400)
+    assert float(part.square().mean()) == pytest.approx(1 / 800, rel=0.05)
+    ring, scale = start("ring(0.5, 1)", 4), start("ring-scale(0.5, 1)", 4)
+    radii = torch.sqrt(torch.tensor([0.25 + 0.75 * share for share in (0.125, 0.375, 0.625, 0.875)]))
+    torch.testing.assert_close(torch.exp(-torch.exp(ring)), radii)
+    torch.testing.assert_close(torch.exp(scale), torch.sqrt(1 - radii**2))
+    assert torch.equal(start("ring(0.5, 1)", 4, 3), ring.unsqueeze(1).expand(4, 3))
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["orthogonal", "glorot", "uniform", "zeros", "complex", "between(0, 1)", "ring(0, 1)", "ring-scale(0, 1)", 1.0],
+)
 def test_vectors_can_start_in_any_way(how: float | str) -> None:
     assert torch.isfinite(start(how, 7)).all()
     assert torch.equal(start(how, 7), start(how, 7))

@@ -21,6 +21,10 @@ def mine(x, h):
 '''
 
 
+LINEAR = ("mingru", "mingru-positive", "minlstm", "minlstm-positive", "lru", "qrnn", "qrnn-ifo")
+STAGES = {"gru-reset-before": 2, "sru": 0, "indrnn": 0, **dict.fromkeys(LINEAR, 0)}
+
+
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -28,16 +32,17 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", BUILTIN)
 def test_every_cell(name: str) -> None:
-    found = describe(name, input_size=3, hidden_size=4)
+    inputs = 4 if name == "sru" else 3
+    found = describe(name, input_size=inputs, hidden_size=4)
     assert found.name == name
     assert found.about
     assert len(found.equations) >= len(found.states)
     assert found.latex.count("\\\\") == len(found.equations) - 1
-    assert all(shape in ([4, 3], [4, 4], [4]) for shape in found.shapes.values())
+    assert all(shape in ([4, inputs], [4, 4], [4]) for shape in found.shapes.values())
     assert found.parameters == sum(shape[0] * (shape[1] if len(shape) > 1 else 1) for shape in found.shapes.values())
-    assert (found.sizes, found.layers, found.config) == ({"D": 3, "H": 4}, 1, {})
-    assert found.stages == (2 if name == "gru-reset-before" else 1)
-    assert not found.linear
+    assert (found.sizes, found.layers, found.config) == ({"D": inputs, "H": 4}, 1, {})
+    assert found.stages == STAGES.get(name, 1)
+    assert found.linear == (name in LINEAR)
 
 
 def test_an_output_layer_on_top() -> None:

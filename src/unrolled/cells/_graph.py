@@ -14,7 +14,11 @@ from unrolled.errors import CellError, nearest
 UNARY = ("neg", "sigmoid", "tanh", "relu", "softplus", "exp", "log", "sqrt", "sin", "cos", "absolute")
 BINARY = ("add", "sub", "mul", "div", "pow", "maximum", "minimum")
 NAMED = ("input", "state", "parameter", "map")
-INITIALISERS = ("glorot", "orthogonal", "uniform", "zeros")
+# How a parameter can start, and how many numbers in parentheses it takes: "glorot", "between(0, 1)".
+INITIALISERS = {
+    **dict.fromkeys(("glorot", "orthogonal", "uniform", "zeros", "complex"), 0),
+    **dict.fromkeys(("between", "log-between", "ring", "ring-scale"), 2),
+}
 ARITY = {
     **dict.fromkeys(UNARY, 1),
     **dict.fromkeys(BINARY, 2),
@@ -42,6 +46,18 @@ ON_NUMBERS: dict[str, Callable[..., float]] = {
     "maximum": max,
     "minimum": min,
 }
+
+
+def initialiser(how: str) -> tuple[str, tuple[float, ...]]:
+    """The name of an initialiser and the numbers in its parentheses; a `ValueError` if those are none.
+
+    >>> initialiser("between(0, 1)")
+    ('between', (0.0, 1.0))
+    """
+    name, opened, inside = how.partition("(")
+    if opened and not inside.endswith(")"):
+        raise ValueError(how)
+    return name, tuple(float(number) for number in inside[:-1].split(",")) if opened else ()
 
 
 @dataclass(frozen=True)
@@ -96,8 +112,10 @@ class Equations:
         self._check_parameters()
         self._check_init()
 
-    def _wrong(self, problem: str, *, got: str | None = None, fix: str | None = None) -> NoReturn:
-        raise CellError(problem, got=got, where=f"cell {self.name}", fix=fix)
+    def _wrong(
+        self, problem: str, *, expected: str | None = None, got: str | None = None, fix: str | None = None
+    ) -> NoReturn:
+        raise CellError(problem, expected=expected, got=got, where=f"cell {self.name}", fix=fix)
 
     def _check_node(self, index: int) -> None:
         node = self.nodes[index]
@@ -140,10 +158,24 @@ class Equations:
         for key, how in self.init:
             if key not in known:
                 self._wrong(f"init names an unknown parameter, {key!r}", fix=nearest(str(key), known))
-            if isinstance(how, str) and how not in INITIALISERS:
-                self._wrong(f"init of {key} is an unknown initialiser, {how!r}", fix=nearest(how, INITIALISERS))
+            if isinstance(how, str):
+                self._check_initialiser(key, how)
             if not isinstance(how, str) and not (isinstance(how, int | float) and math.isfinite(how)):
                 self._wrong(f"init of {key} is neither a number nor the name of an initialiser", got=repr(how))
+
+    def _check_initialiser(self, key: str, how: str) -> None:
+        try:
+            name, bounds = initialiser(how)
+        except ValueError:
+            name, bounds = how.partition("(")[0], (math.nan,)
+        if name not in INITIALISERS:
+            self._wrong(f"init of {key} is an unknown initialiser, {name!r}", fix=nearest(name, INITIALISERS))
+        least, most = (-math.inf if name == "between" else 0.0), (1.0 if name.startswith("ring") else math.inf)
+        fits = not bounds or (least <= bounds[0] < bounds[-1] <= most and all(map(math.isfinite, bounds)))
+        if len(bounds) != INITIALISERS[name] or not fits:
+            limits = f", between {least:g} and {most:g}" if name != "between" else ""
+            expected = f"{name}(LOW, HIGH), the first the smaller{limits}" if INITIALISERS[name] else name
+            self._wrong(f"init of {key} has wrong bounds", expected=expected, got=how)
 
     @cached_property
     def _kinds(self) -> tuple[str, ...]:

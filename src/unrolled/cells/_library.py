@@ -28,6 +28,15 @@ BUILTIN: dict[str, tuple[str, str]] = {
     "lstm-coupled": ("lstm_coupled", "lstm_coupled"),
     "gru": ("gru", "gru"),
     "gru-reset-before": ("gru", "gru_reset_before"),
+    "mingru": ("mingru", "mingru"),
+    "mingru-positive": ("mingru", "mingru_positive"),
+    "minlstm": ("minlstm", "minlstm"),
+    "minlstm-positive": ("minlstm", "minlstm_positive"),
+    "lru": ("lru", "lru"),
+    "sru": ("sru", "sru"),
+    "qrnn": ("qrnn", "qrnn"),
+    "qrnn-ifo": ("qrnn", "qrnn_ifo"),
+    "indrnn": ("indrnn", "indrnn"),
 }
 
 

@@ -275,7 +275,7 @@ def cell(
     Args:
         function: the equations.
         init: how parameters start, by name ("b.f") or family ("U"): a number, or the name of an initialiser of
-            `unrolled.layers` ("orthogonal", "glorot", "uniform", "zeros"). Without it, matrices of the input start as
+            `unrolled.layers.initialise` ("orthogonal", "between(0, 1)"). Without it, matrices of the input start as
             "glorot", other matrices as "orthogonal", and vectors as zeros.
         name: the cell's name; by default the function's, with hyphens.
 
