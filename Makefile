@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 # The Python that makes the environment: the first of these that is new enough, or the one given as `make demo PYTHON=...`.
 PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
 INSTALLED := $(VENV)/.installed
+BENCH_INSTALLED := $(VENV)/.installed-bench
 TEST_INSTALLED := $(VENV)/.installed-test
 
 # The checks stop at the first that fails and end with what pytest says last, so they never run side by side.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs figures clean
+.PHONY: help demo test lint docs figures bench clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-16s%s\n' "$$name" "$$text"; done
@@ -35,9 +36,12 @@ docs: $(TEST_INSTALLED) ## build the documentation; a warning is an error
 figures: $(TEST_INSTALLED) ## the long measurements, with all threads
 	UNROLLED_TEST_THREADS=0 $(BIN)/pytest -m figures --capture=no
 
+bench: $(BENCH_INSTALLED) ## speed and memory beside other libraries; make bench WORKS="train-lstm step"
+	$(BIN)/python -m benchmarks $(WORKS)
+
 clean: ## remove what the other targets made, except .venv and the runs
 	rm -rf build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
-	find src tests docs -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests docs benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): $(BIN)/pip pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --constraint constraints.txt --editable .
@@ -45,6 +49,10 @@ $(INSTALLED): $(BIN)/pip pyproject.toml constraints.txt
 
 $(TEST_INSTALLED): $(INSTALLED)
 	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+$(BENCH_INSTALLED): $(INSTALLED)
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[bench]'
 	@touch $@
 
 # bin/pip is the last thing that `venv` writes: an environment cut short is made again.

@@ -1,0 +1,208 @@
+"""Measuring one work: agreement first, then interleaved runs, then how far the machine's own limit is."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from benchmarks.agreement import worst
+from benchmarks.registry import Absent, Case, Contender, Work
+
+__all__ = ["ROUNDS", "Result", "available_cores", "pinned", "run", "run_apart"]
+
+ROUNDS = 7
+_ROUND_SECONDS = 0.3  # a contender runs at least so long in each round
+
+
+@dataclass
+class Result:
+    """What was measured of a work, under the names that `--json` prints.
+
+    Attributes:
+        name, about, unit, threads, target, measure: as the work says.
+        agrees: whether our outputs and gradients are those of the reference; None where they could not be had.
+        ours: our figure, the median; None where it was not measured: what does not agree is not timed.
+        peers: the figure of every peer that agrees.
+        ratio: ours over the best peer.
+        of_limit: the share of what the machine allows that we reach.
+        limit: what the machine allows, in the unit; `limit_why` says how that is known.
+        reached: whether the ratio is as good as the target.
+        best_peer: the peer that the ratio is to.
+        spread: the lowest and the highest figure of each contender.
+        differences: of each contender from the reference, that of the tensor furthest from it, with its name.
+        absent: contenders that could not be measured, and why.
+        rounds: how many runs the median is of.
+        note: what else is to be known.
+    """
+
+    name: str
+    about: str
+    unit: str
+    threads: int
+    target: float
+    measure: str
+    agrees: bool | None = None
+    ours: float | None = None
+    peers: dict[str, float] = field(default_factory=dict)
+    ratio: float | None = None
+    of_limit: float | None = None
+    limit: float | None = None
+    limit_why: str = ""
+    reached: bool | None = None
+    best_peer: str = ""
+    spread: dict[str, list[float]] = field(default_factory=dict)
+    differences: dict[str, list[str | float]] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
+    rounds: int = 0
+    note: str = ""
+
+    @classmethod
+    def of(cls, work: Work, note: str = "") -> Result:
+        """Nothing measured yet."""
+        return cls(work.name, work.about, work.unit, work.threads, work.target, work.measure, note=note)
+
+
+def run(work: Work, rounds: int = ROUNDS) -> Result:
+    """Measure a work in this process, with the threads that it has."""
+    case = work.build()
+    result = Result.of(work, case.note)
+    contenders = _agreeing(case, result)
+    if result.agrees and contenders:
+        figures = _rates(contenders, case, rounds) if work.measure == "rate" else _memories(contenders, rounds)
+        result.rounds = rounds
+        conclude(result, work, figures)
+        limit = case.limit() if case.limit else None
+        if limit and result.ours:
+            result.limit, result.limit_why = limit.figure, limit.why
+            result.of_limit = result.ours / limit.figure
+    return result
+
+
+def _agreeing(case: Case, result: Result) -> list[Contender]:
+    """Those that can run and compute the right thing, ours first; the result is told of the others."""
+    reference = case.reference()
+    agreeing: list[Contender] = []
+    for contender in (case.ours, *case.peers):
+        if isinstance(contender, Absent):
+            result.absent[contender.name] = contender.why
+            continue
+        name, difference = worst(contender.results(), reference)
+        result.differences[contender.name] = [name, difference]
+        agrees = difference <= case.tolerance
+        if contender is case.ours:
+            result.agrees = agrees
+        if agrees:
+            agreeing.append(contender)
+        else:
+            result.absent[contender.name] = f"does not agree: {name} is {difference:.1e} from the reference"
+    return agreeing
+
+
+def conclude(result: Result, work: Work, figures: dict[str, list[float]]) -> None:
+    """Put what the figures of every round say into the result; ours are the first."""
+    medians = {name: statistics.median(values) for name, values in figures.items()}
+    result.spread = {name: [min(values), max(values)] for name, values in figures.items()}
+    ours, *others = medians
+    result.ours = medians[ours]
+    result.peers = {name: medians[name] for name in others}
+    if others:
+        better = max if work.measure == "rate" else min
+        result.best_peer = better(others, key=lambda name: medians[name])
+        result.ratio = medians[ours] / medians[result.best_peer]
+        result.reached = work.reached(result.ratio)
+
+
+def _rates(contenders: Sequence[Contender], case: Case, rounds: int) -> dict[str, list[float]]:
+    """Amounts a second of each contender in every round, the order turned round each time."""
+    repeats: dict[str, int] = {}
+    for contender in contenders:
+        contender.run()  # what is compiled or allocated at first use
+        seconds = min(_seconds(contender.run) for _ in range(2))
+        repeats[contender.name] = max(1, round(_ROUND_SECONDS / seconds))
+    rates: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+    for turn in range(rounds):
+        for contender in contenders if turn % 2 == 0 else contenders[::-1]:
+            n = repeats[contender.name]
+            amount = case.amount if contender.amount is None else contender.amount
+            rates[contender.name].append(n * amount / _seconds(contender.run, n))
+    return rates
+
+
+def _seconds(function: Callable[[], object], repeats: int = 1) -> float:
+    begin = time.perf_counter()
+    for _ in range(repeats):
+        function()
+    return time.perf_counter() - begin
+
+
+def _memories(contenders: Sequence[Contender], rounds: int) -> dict[str, list[float]]:
+    """MB that a run of each contender holds at its highest, beyond what was held before it."""
+    used: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+    for contender in contenders:
+        contender.run()  # what is compiled or loaded at first use is not of the work
+    for turn in range(rounds):
+        for contender in contenders if turn % 2 == 0 else contenders[::-1]:
+            with contextlib.suppress(OSError, AttributeError):
+                ctypes.CDLL(None).malloc_trim(0)
+            Path("/proc/self/clear_refs").write_text("5")  # the highest so far is now the present
+            before = _status("VmRSS")
+            contender.run()
+            used[contender.name].append((_status("VmHWM") - before) / 1e6)
+    return used
+
+
+def _status(key: str) -> float:
+    """Bytes, from what Linux says of this process."""
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return 1024 * float(lines[key].split()[0])
+
+
+def available_cores() -> list[int]:
+    """The processor cores that this process may use."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+
+
+@contextlib.contextmanager
+def pinned(threads: int) -> Iterator[dict[str, str]]:
+    """Inside, processes that are started have so many cores; gives the environment that tells libraries the same."""
+    number = str(min(threads, len(available_cores())))
+    environment = {**os.environ, "OMP_NUM_THREADS": number, "MKL_NUM_THREADS": number, "OPENBLAS_NUM_THREADS": number}
+    environment["NUMBA_NUM_THREADS"] = number
+    if not hasattr(os, "sched_setaffinity"):
+        yield environment
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, available_cores()[:threads])
+    try:
+        yield environment
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def run_apart(work: Work, rounds: int = ROUNDS) -> Result:
+    """Measure a work in a process of its own: its threads, its memory, and whatever goes wrong, are its own."""
+    command = [sys.executable, "-m", "benchmarks", work.name, "--here", "--json", "--rounds", str(rounds)]
+    with pinned(work.threads) as environment:
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1], env=environment, check=False
+        )
+    try:
+        return Result(**json.loads(done.stdout)[0])
+    except (ValueError, IndexError, TypeError):
+        result = Result.of(work, f"its process ended with status {done.returncode}")
+        result.agrees = False
+        return result
+
+
+def as_json(results: Sequence[Result]) -> list[dict[str, object]]:
+    """Plain objects."""
+    return [asdict(result) for result in results]

@@ -1,0 +1,1 @@
+"""The works, one file a family; each has a function `works` that lists its own."""
