@@ -23,7 +23,8 @@ __all__ = ["FLAGS", "exp", "from_bfloat16", "log", "sigmoid", "softplus", "tanh"
 FLAGS = {"contract", "arcp", "nsz", "reassoc", "afn"}
 
 # A loop over units reads and writes a dozen arrays: LLVM gives up checking whether they overlap after 8 pairs.
-llvmlite.binding.set_option("unrolled", "--runtime-memory-check-threshold=1000")
+llvmlite.binding.set_option("unrolled", "--runtime-memory-check-threshold=100000")
+llvmlite.binding.set_option("unrolled", "--vectorize-memory-check-threshold=100000")
 
 
 @intrinsic
