@@ -28,12 +28,14 @@ class Contender:
         run: does the `amount` of the case once.
         results: outputs and gradients from the common starting point, under the names that the reference uses.
         amount: how much of the unit a run does, if another amount than the case says.
+        reference: what its results are judged by, if it does another work than ours.
     """
 
     name: str
     run: Callable[[], object]
     results: Callable[[], Results]
     amount: float | None = None
+    reference: Callable[[], Results] | None = None
 
 
 @dataclass(frozen=True)

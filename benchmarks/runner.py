@@ -95,7 +95,7 @@ def _agreeing(case: Case, result: Result) -> list[Contender]:
         if isinstance(contender, Absent):
             result.absent[contender.name] = contender.why
             continue
-        name, difference = worst(contender.results(), reference)
+        name, difference = worst(contender.results(), contender.reference() if contender.reference else reference)
         result.differences[contender.name] = [name, difference]
         agrees = difference <= case.tolerance
         if contender is case.ours:

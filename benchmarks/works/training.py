@@ -28,7 +28,7 @@ from unrolled.training.loop import Trainer
 from unrolled.training.memory import keep_freed_memory
 from unrolled.training.optimizers import build_optimizer
 
-__all__ = ["Shape", "Training", "V", "works"]
+__all__ = ["CLIP", "RATE", "Shape", "Training", "V", "update", "works"]
 
 V, CLIP, RATE = 100, 5.0, 1e-3
 
@@ -61,14 +61,22 @@ class Shape:
         return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
 
 
+def update(trainer: Trainer, count: int) -> None:
+    """So many updates, as training makes them."""
+    while count > 0:
+        count -= len(trainer.updates(count)) if hasattr(trainer, "updates") else bool(trainer.update())
+
+
 class Training:
     """Our own training of a language model, one update at a time.
 
     Args:
         shape: what is trained.
+        updates: in a step; training asks for many at once too.
     """
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, updates: int = 1) -> None:
+        self.updates = updates
         keep_freed_memory()
         torch.manual_seed(0)
         self.shape = shape
@@ -106,8 +114,8 @@ class Training:
         return 6.0 * sum(matrix.numel() for matrix in matrices)
 
     def step(self) -> None:
-        """One update."""
-        self.trainer.update()
+        """Some updates."""
+        update(self.trainer, self.updates)
 
     def results(self) -> Results:
         """Loss and gradients of the first update, read from what it left in Adam's memory."""
@@ -142,7 +150,7 @@ class Training:
 
     def contender(self, name: str = "unrolled") -> Contender:
         """Us."""
-        return Contender(name, self.step, self.results)
+        return Contender(name, self.step, self.results, amount=self.updates * self.shape.batch * self.shape.steps)
 
 
 def _jax(training: Training) -> Contender | Absent:
