@@ -25,7 +25,8 @@ from unrolled.cells import Equations
 from unrolled.cells.derivation import Derivation, Product, derive, leaf_name
 from unrolled.kernels import native
 from unrolled.kernels.compiling import compiled
-from unrolled.kernels.cpu_source import Form, Layout, generate
+from unrolled.kernels.cpu_layout import Form, Layout
+from unrolled.kernels.cpu_source import generate
 from unrolled.kernels.operations import State, run
 
 __all__ = ["form_for", "unroll"]
@@ -263,7 +264,7 @@ def _call(function: Any, names: Sequence[str], plan: _Plan, shared: Mapping[str,
     """Run a generated function for every part; `ours` are the arrays of which a part has its own sequences' rows."""
 
     def one(part: _Part) -> None:
-        own = {"first": part.first, "count": part.count, "tall": part.tall}
+        own = {"first": part.first, "count": part.count, "tall": part.tall, "most": part.high - part.low}
         own |= {name: shared[name][part.low : part.high] for name in ours}
         if "dvec" in names:
             own["dvec"] = shared["dvec"][plan.parts.index(part)]
@@ -293,10 +294,11 @@ class _Unrolled(torch.autograd.Function):
         # Some rows more than there are, as packed products are made for whole groups of rows.
         rows = (plan.rows if keep else max(int(part.high) for part in plan.parts)) + _ROWS_APART
         product = work.product
-        for k in layout.recurrent:
-            maps[k] = x.new_empty(rows, hidden * len(layout.products[k].maps), dtype=product)
+        for k in layout.kept_maps:
+            if k not in maps:
+                maps[k] = x.new_empty(rows, hidden * len(layout.products[k].maps), dtype=product)
         arguments = {k: x.new_empty(rows, hidden, dtype=product) for k in layout.arguments}
-        was = {name: x.new_empty(rows, hidden) for name in layout.states}
+        was = {name: x.new_empty(rows, hidden) for name in layout.kept_states}
         now = {name: part.clone() for name, part in zip(layout.states, state, strict=True)}
         y = x.new_empty(plan.rows, hidden)
         vectors = _vectors(layout, parameters, x, hidden)
@@ -327,7 +329,12 @@ class _Unrolled(torch.autograd.Function):
         parameters = dict(zip(work.names, rest[len(layout.states) :], strict=True))
         hidden = dy.shape[1]
         dnow = {name: part.contiguous().clone() for name, part in zip(layout.states, d_after, strict=True)}
-        dmaps = {k: torch.empty_like(part) for k, part in maps.items() if k not in layout.shared}
+        rows = plan.rows + _ROWS_APART
+        dmaps = {
+            k: x.new_empty(rows, hidden * len(stage.maps), dtype=work.product)
+            for k, stage in enumerate(layout.products)
+            if k not in layout.shared
+        }
         dvec = x.new_zeros(len(plan.parts), len(layout.vectors), hidden)
         dx = torch.empty_like(x) if layout.raw else None
         shared: dict[str, Any] = {"resets": ctx.resets, "dy": dy.contiguous().numpy(), "dvec": dvec.numpy()}
