@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
+from numba import njit
 
 from benchmarks.registry import Limit
 
 __all__ = ["PRODUCTS", "product_rate", "products_limit", "read_bandwidth", "reading_limit"]
 
 _SECONDS = 0.3
+_READ = 2**25  # bytes that one measurement of reading reads at least
 
 Product = Callable[[torch.Tensor, torch.Tensor], Callable[[], object]]
 
@@ -28,13 +31,24 @@ def _packed(a: torch.Tensor, b: torch.Tensor) -> Callable[[], object]:
     return lambda: torch.ops.mkldnn._linear_pointwise(a, weights, None, "none", [], "")
 
 
+def _integers(a: torch.Tensor, b: torch.Tensor) -> Callable[[], object]:
+    """int8 to int32; private to PyTorch, and for nothing but int8."""
+    out = torch._int_mm(a, b)
+    return lambda: torch._int_mm(a, b, out=out)
+
+
 def _numpy(a: torch.Tensor, b: torch.Tensor) -> Callable[[], object]:
     left, right = a.numpy(), b.numpy()  # raises in bfloat16, which NumPy does not have
     out = left @ right
     return lambda: np.matmul(left, right, out=out)
 
 
-PRODUCTS: dict[str, Product] = {"torch.mm": _plain, "oneDNN packed": _packed, "NumPy": _numpy}
+PRODUCTS: dict[str, Product] = {
+    "torch.mm": _plain,
+    "oneDNN packed": _packed,
+    "NumPy": _numpy,
+    "torch._int_mm": _integers,
+}
 
 
 def _best_seconds(function: Callable[[], object]) -> float:
@@ -73,15 +87,31 @@ def products_limit(flop: float, shapes: Iterable[tuple[int, int, int]], dtype: t
     return Limit(rate / flop, f"{name} at {size} in {str(dtype).removeprefix('torch.')}: {rate / 1e9:.0f} GFLOP/s")
 
 
-def read_bandwidth(size: int) -> float:
-    """Bytes a second read from a working set of so many bytes, by the better of a dot product and a sum."""
-    array = np.ones(max(size // 4, 1024), np.float32)
-    tensor = torch.from_numpy(array)
-    candidates: list[Callable[[], object]] = [lambda: np.dot(array, array), tensor.sum]
-    return array.nbytes / min(_best_seconds(candidate) for candidate in candidates)
+@njit(nogil=True, fastmath=True)
+def _total(numbers, repeats):  # type: ignore[no-untyped-def]
+    total = np.float32(0)
+    for _ in range(repeats):
+        for i in range(numbers.size):
+            total += numbers[i]
+    return total
 
 
-def reading_limit(size: int, amount: float = 1.0) -> Limit:
+def read_bandwidth(size: int, threads: int = 1) -> float:
+    """Bytes a second read over and over from a working set of so many bytes, shared out over threads."""
+    parts = [np.ones(max(size // 4 // threads, 64), np.float32) for _ in range(threads)]
+    repeats = max(1, _READ // max(size, 1))
+
+    def read() -> None:
+        others = [pool.submit(_total, part, repeats) for part in parts[1:]]
+        _total(parts[0], repeats)
+        for other in others:
+            other.result()
+
+    with ThreadPoolExecutor(threads) as pool:
+        return repeats * sum(part.nbytes for part in parts) / _best_seconds(read)
+
+
+def reading_limit(size: int, amount: float = 1.0, threads: int = 1) -> Limit:
     """Units a second if `amount` units needed one reading of a working set of `size` bytes and nothing else."""
-    rate = read_bandwidth(size)
+    rate = read_bandwidth(size, threads)
     return Limit(amount * rate / size, f"reading {size / 1e6:.1f} MB at {rate / 1e9:.0f} GB/s")
