@@ -20,7 +20,7 @@ from unrolled.data.store import Tokens
 from unrolled.data.vocabulary import IntArray
 from unrolled.errors import DataError
 
-__all__ = ["Batch", "StreamPosition", "Streams", "choose_batch", "sequential", "windows"]
+__all__ = ["Batch", "StreamPosition", "Streams", "Stretch", "choose_batch", "sequential", "windows"]
 
 _CHUNKS_WANTED = 8
 
@@ -62,6 +62,29 @@ class Batch:
     def targets(self) -> int:
         """How many targets count."""
         return self.y.numel() if self.weights is None else int(self.weights.sum(dtype=torch.float64))
+
+
+@dataclass(frozen=True, eq=False)
+class Stretch:
+    """U batches in a row, time first, without a tensor for each.
+
+    Attributes:
+        x: (U, T, B) int64, the tokens read.
+        y: (U, T, B) int64, the token after each.
+        resets: (U, T, B) bool, as in `Batch`; or None.
+        weights: (U, T, B) bool, as in `Batch`; or None.
+        fresh: (U,) bool, as in `Batch`.
+        epochs: (U,) passes over the text after each batch, with their fraction.
+        next: the position after the last.
+    """
+
+    x: IntArray
+    y: IntArray
+    resets: npt.NDArray[np.bool_] | None
+    weights: npt.NDArray[np.bool_] | None
+    fresh: npt.NDArray[np.bool_]
+    epochs: npt.NDArray[np.float64]
+    next: StreamPosition
 
 
 class Streams:
@@ -116,6 +139,36 @@ class Streams:
         follows = StreamPosition(epoch, chunk + 1) if chunk + 1 < chunks else StreamPosition(epoch + 1)
         starts = np.arange(self._batch) * self._n + start
         return _cut(self._tokens, starts, self._length, self._documents, fresh=chunk == 0, follows=follows)
+
+    def stretch(self, position: StreamPosition, count: int) -> Stretch:
+        """The `count` batches from a position on: what `batch` gives one by one, many times faster."""
+        starts, chunks, totals, epochs = [], [], [], []
+        epoch, chunk = position.epoch, position.chunk
+        while count:
+            total = self.chunks_per_epoch(epoch)
+            here = np.arange(chunk, min(chunk + count, total))
+            starts.append(self._offset(epoch) + here * self._length)
+            chunks.append(here)
+            totals.append(np.full(len(here), total))
+            epochs.append(np.full(len(here), epoch))
+            count -= len(here)
+            epoch, chunk = (epoch, chunk + len(here)) if chunk + len(here) < total else (epoch + 1, 0)
+        within = np.concatenate(chunks)
+        steps, streams = np.arange(self._length + 1)[:, None], np.arange(self._batch) * self._n
+        positions = np.concatenate(starts)[:, None, None] + steps + streams
+        ids = self._tokens.ids[positions].astype(np.int64)
+        first = _among(positions, self._tokens.document_starts) if self._documents == "reset" else None
+        ended = within + 1 == np.concatenate(totals)
+        done = np.where(ended, 0.0, (within + 1) / np.concatenate(totals))
+        return Stretch(
+            x=ids[:, :-1],
+            y=ids[:, 1:],
+            resets=None if first is None else first[:, :-1],
+            weights=None if first is None else ~first[:, 1:],
+            fresh=within == 0,
+            epochs=np.concatenate(epochs) + ended + done,
+            next=StreamPosition(epoch, chunk),
+        )
 
     def _offset(self, epoch: int) -> int:
         """The token of each stream that an epoch starts at. At least one chunk is left after it."""

@@ -5,13 +5,18 @@ A task that is trained by gradient offers what `Trainable` says; `training` know
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Loss", "Trainable"]
+    from unrolled.cells import Equations
+    from unrolled.data.streams import Stretch
+    from unrolled.kernels.small import Shape
+
+__all__ = ["Loss", "Small", "Trainable"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +38,25 @@ class Loss:
     state: dict[str, torch.Tensor]
     next: dict[str, Any]
     epoch: float
+
+
+@dataclass(frozen=True, eq=False)
+class Small:
+    """What a task offers whose net can be trained by `kernels.small`, many updates in one call.
+
+    Attributes:
+        equations: the cell.
+        shape: sizes of net and batches.
+        parameters: of the model, by the names of `SmallNet.weights`.
+        states: the names of the carried state, for every layer those of the cell's states.
+        stretch: from a position and a number to so many batches.
+    """
+
+    equations: Equations
+    shape: Shape
+    parameters: dict[str, torch.nn.Parameter]
+    states: list[list[str]]
+    stretch: Callable[[dict[str, Any], int], Stretch]
 
 
 class Trainable(Protocol):
@@ -60,3 +84,6 @@ class Trainable(Protocol):
 
     def validate(self) -> float | None:
         """Mean loss on the validation part, in nats a target; `None` if there is none. Leaves the model as it was."""
+
+    def small(self) -> Small | None:
+        """What training in one call of many updates wants to know; `None` if that is not what the loss computes."""

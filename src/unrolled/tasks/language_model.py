@@ -18,8 +18,9 @@ from unrolled.data.store import Tokens
 from unrolled.data.streams import Batch, StreamPosition, Streams, sequential
 from unrolled.errors import ConfigurationError
 from unrolled.kernels import Kernel
-from unrolled.layers import Dropout, Recurrent, StackState, StackStepping, detach, initialise
-from unrolled.tasks import Loss
+from unrolled.kernels.small import Shape
+from unrolled.layers import Dropout, Recurrent, RecurrentLayer, StackState, StackStepping, detach, initialise
+from unrolled.tasks import Loss, Small
 from unrolled.tasks.configuration import LanguageModelConfig
 
 __all__ = ["LanguageModel", "LanguageModelStepping", "LanguageModelTask", "OneHot", "read", "streams_for"]
@@ -209,6 +210,7 @@ class LanguageModelTask:
         valid_limit: int | None = None,
     ) -> None:
         self.model = model
+        self._batch, self._length = batch, length
         self._streams = Streams(train, batch, length, seed=seed, shift=shift, documents=documents)
         self._documents: Documents = documents
         keep = len(valid) if valid_limit is None else min(len(valid), valid_limit)
@@ -239,6 +241,28 @@ class LanguageModelTask:
             state=self._flatten(detach(after)),
             next=asdict(batch.next),
             epoch=epoch,
+        )
+
+    def small(self) -> Small | None:
+        """The net as `kernels.small` wants it: of a model without dropout, residual layers or a kernel of its own."""
+        model, recurrent = self.model, self.model.recurrent
+        layers = [layer for layer in recurrent.modules() if isinstance(layer, RecurrentLayer)]
+        plain = recurrent.dropout.probability == model.dropout.probability == 0
+        plain = plain and not (recurrent.residual and len(layers) > 1) and type(model) is LanguageModel
+        if not plain or any(layer.kernel is not None for layer in layers):
+            return None
+        embedding = 0 if isinstance(model.embedding, OneHot) else recurrent.input_size
+        names = {name.removeprefix("recurrent."): value for name, value in model.named_parameters()}
+        if embedding:
+            names["embedding"] = names.pop("embedding.weight")
+        return Small(
+            equations=recurrent.equations,
+            shape=Shape(
+                model.vocabulary_size, embedding, recurrent.hidden_size, len(layers), self._batch, self._length
+            ),
+            parameters=names,
+            states=[[f"layers.{layer}.{name}" for name in recurrent.equations.states] for layer in range(len(layers))],
+            stretch=lambda position, count: self._streams.stretch(StreamPosition(**position), count),
         )
 
     def validate(self) -> float | None:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -18,8 +18,10 @@ from unrolled.runs.logs import Logs
 from unrolled.runs.models import load_weights
 from unrolled.tasks import Trainable
 from unrolled.training.budget import Budget, Clock, Crossings, rate_at
+from unrolled.training.chunks import Chunks
 from unrolled.training.configuration import TrainingConfig
 from unrolled.training.events import Event, SampleDue, Saved, Stepped, Validated
+from unrolled.training.fused import Fused
 from unrolled.training.optimizers import build_optimizer, clip_norm, clip_value
 
 __all__ = ["Snapshot", "Trainer", "Update", "autocast", "seeded"]
@@ -69,12 +71,18 @@ class Update:
         norm: length of the gradient before its length was clipped.
         rate: the learning rate.
         targets: over how many symbols.
+        step: updates with this one.
+        epoch: passes over the data after it.
+        smoothed: the exponential mean of losses after it.
     """
 
     loss: float
     norm: float
     rate: float
     targets: int
+    step: int
+    epoch: float
+    smoothed: float
 
 
 class Trainer:
@@ -100,6 +108,7 @@ class Trainer:
         self._parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self._device = self._parameters[0].device
         self._optimizer = build_optimizer(self.model, config, config.learning_rate)
+        self._fused = Fused.of(task, config, self._optimizer)
         self.step, self.epoch, self.minutes = 0, 0.0, 0.0
         self.smoothed = task.uniform_loss()
         self.best: float | None = None
@@ -187,6 +196,7 @@ class Trainer:
         validations = Crossings([(k + 1) / config.validations for k in range(config.validations)], progress)
         lines = Crossings([(k + 1) / _LINES for k in range(_LINES)], progress)
         samples = Crossings(_SAMPLES, progress)
+        chunks = Chunks(self.budget, [k / config.validations for k in range(1, config.validations + 1)] + _SAMPLES)
         speed = _Speed(self.budget, self.step, clock.minutes)
         with clock.paused():
             if self.step == 0:
@@ -197,16 +207,30 @@ class Trainer:
         saved_at = clock.minutes
         self.model.train()
         while progress < 1 and not (config.patience and self._without_better >= config.patience):
-            update = self.update()
+            updates = self.updates(chunks.length(self.step, config.checkpoint_every, self.sample_every or 0))
+            chunks.lasted(len(updates), clock.minutes - self.minutes)
             self.minutes = clock.minutes
-            progress = self.budget.progress(self.step, self.minutes)
             with clock.paused():
-                per_second, left = speed.after(self.step, update.targets, self.minutes)
-                loss, norm, rate = update.loss, update.norm, update.rate
-                stepped = Stepped(self.step, self.epoch, progress, loss, self.smoothed, norm, rate, per_second, left)
-                if lines.crossed(progress) or self.step == 1:
-                    logs.metrics({**asdict(stepped), "minutes": self.minutes})
-                yield stepped
+                per_second, left = speed.after(self.step, sum(update.targets for update in updates), self.minutes)
+                for update in updates:
+                    last, progress = update is updates[-1], self.budget.progress(update.step, self.minutes)
+                    line = (last or self.budget.steps is not None) and lines.crossed(progress)
+                    if not (line or last):
+                        continue
+                    stepped = Stepped(
+                        update.step,
+                        update.epoch,
+                        progress,
+                        update.loss,
+                        update.smoothed,
+                        update.norm,
+                        update.rate,
+                        per_second,
+                        left,
+                    )
+                    if line or update.step == 1:
+                        logs.metrics({**asdict(stepped), "minutes": self.minutes})
+                    yield stepped
                 if samples.crossed(progress) if self.sample_every is None else self._every(self.sample_every):
                     yield SampleDue(self.step)
                 due = validations.crossed(progress)
@@ -226,11 +250,40 @@ class Trainer:
         return steps > 0 and self.step % steps == 0
 
     def update(self) -> Update:
-        """One update of the weights, and nothing else: no clock, no validation, no file. `train` is made of these.
+        """One update of the weights, and nothing else: no clock, no validation, no file.
 
         Raises:
             DivergenceError: the loss or the gradient is not finite; the weights stay as they were.
         """
+        return self.updates(1)[0]
+
+    def updates(self, most: int) -> list[Update]:
+        """One update, or several, at most so many, where they can be made in one call. `train` is made of these.
+
+        How many are made at once decides nothing: each is what it would have been alone.
+        """
+        if self._fused is None or not self._fused.serves():
+            return [self._update()]
+        config, begin = self.config, self.step
+        if self.budget.steps is not None:
+            most = min(most, max(1, self.budget.steps - self.step))
+        progresses = (self.budget.progress(step, self.minutes) for step in range(begin, begin + most))
+        rates = [self._learning_rate * rate_at(progress, config) for progress in progresses]
+        came = self._fused.train(self._position, self._carried, rates)
+        done, totals, norms = came.made.done, came.made.totals.tolist(), came.made.norms.tolist()
+        updates = []
+        for index, (targets, epoch) in enumerate(zip(came.targets[:done].tolist(), came.epochs.tolist(), strict=False)):
+            loss = totals[index] / max(targets, 1)
+            self.step += 1
+            self.smoothed = config.smoothing * self.smoothed + (1 - config.smoothing) * loss
+            updates.append(Update(loss, norms[index], rates[index], targets, self.step, epoch, self.smoothed))
+        if done < most:
+            self._diverged(totals[done], norms[done], int(came.targets[done]), rates[done])
+        self._position, self._carried, self.epoch = came.next, came.carried, updates[-1].epoch
+        return updates
+
+    def _update(self) -> Update:
+        """One update, operation by operation, which serves every task."""
         config = self.config
         rate = self._learning_rate * rate_at(self.budget.progress(self.step, self.minutes), config)
         for group in self._optimizer.param_groups:
@@ -251,19 +304,22 @@ class Trainer:
         clip_value(gradients, config.clip_value)
         norm = clip_norm(gradients, config.clip_norm) if gradients else 0.0
         if not (math.isfinite(total) and math.isfinite(norm)):
-            raise DivergenceError(
-                f"training diverged at step {self.step + 1}: the {'gradient' if math.isfinite(total) else 'loss'} is "
-                "not a finite number",
-                got=f"loss {total / max(targets, 1):g} nats, gradient norm {norm:g}, learning rate {rate:.2g}",
-                where=str(self.run.path),
-                fix=f"a smaller --learning-rate (say {self._learning_rate / 3:.1g}) or --clip-norm, or --precision "
-                "float32; the last good checkpoint is kept",
-            )
+            self._diverged(total, norm, targets, rate)
         self._optimizer.step()
         self.step += 1
         loss = total / max(targets, 1)
         self.smoothed = config.smoothing * self.smoothed + (1 - config.smoothing) * loss
-        return Update(loss, norm, rate, targets)
+        return Update(loss, norm, rate, targets, self.step, self.epoch, self.smoothed)
+
+    def _diverged(self, total: float, norm: float, targets: int, rate: float) -> NoReturn:
+        raise DivergenceError(
+            f"training diverged at step {self.step + 1}: the {'gradient' if math.isfinite(total) else 'loss'} is "
+            "not a finite number",
+            got=f"loss {total / max(targets, 1):g} nats, gradient norm {norm:g}, learning rate {rate:.2g}",
+            where=str(self.run.path),
+            fix=f"a smaller --learning-rate (say {self._learning_rate / 3:.1g}) or --clip-norm, or --precision "
+            "float32; the last good checkpoint is kept",
+        )
 
     def _validate(self, logs: Logs) -> Validated | None:
         loss = self.task.validate()
