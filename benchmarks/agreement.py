@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -32,9 +33,12 @@ def difference(given: Any, reference: Any) -> float:
     return distance / norm if norm else (0.0 if distance == 0 else float("inf"))
 
 
-def worst(given: Results, reference: Results) -> tuple[str, float]:
-    """The tensor that is furthest from the reference, and how far. One that is missing is infinitely far."""
+def worst(given: Results, reference: Results, allowed: Callable[[str], float]) -> tuple[str, float]:
+    """The tensor that is furthest from the reference for what is allowed of it, and how far.
+
+    One that is missing is infinitely far.
+    """
     found = {
         name: difference(given[name], value) if name in given else float("inf") for name, value in reference.items()
     }
-    return max(found.items(), key=lambda pair: pair[1])
+    return max(found.items(), key=lambda pair: pair[1] / allowed(pair[0]))

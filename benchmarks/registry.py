@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from unrolled.errors import ConfigurationError, nearest
@@ -76,6 +76,7 @@ class Case:
         amount: how much of the unit a run does.
         limit: measures what the machine allows; None where nothing is known.
         note: what a reader of the figures must know.
+        exceptions: tensors that float32 itself cannot hold to the tolerance, with what is allowed instead.
     """
 
     ours: Contender | Absent
@@ -85,6 +86,11 @@ class Case:
     amount: float = 1.0
     limit: Callable[[], Limit] | None = None
     note: str = ""
+    exceptions: Mapping[str, float] = field(default_factory=dict)
+
+    def allowed(self, name: str) -> float:
+        """The largest difference of a tensor from the reference."""
+        return self.exceptions.get(name, self.tolerance)
 
 
 @dataclass(frozen=True)
