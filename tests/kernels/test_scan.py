@@ -80,22 +80,36 @@ def parts(equations: Equations, tensors: Tensors) -> tuple[Tensors, torch.Tensor
     return {name: tensors[name] for name in equations.parameters}, tensors["x"], state
 
 
-def looped(equations: Equations, tensors: Tensors, resets: torch.Tensor | None = None) -> list[torch.Tensor]:
+def looped(
+    equations: Equations,
+    tensors: Tensors,
+    resets: torch.Tensor | None = None,
+    lengths: torch.Tensor | None = None,
+) -> list[torch.Tensor]:
     parameters, x, state = parts(equations, tensors)
-    if resets is None:
-        y, state = reference.unroll(equations, parameters, x, state)
-        return [y, *state]
     outputs = []
     for t in range(x.shape[1]):
-        state = tuple(part.masked_fill(resets[:, t : t + 1], 0.0) for part in state)
-        y, state, _ = reference.step(equations, parameters, x[:, t], state)
+        before = state
+        if resets is not None:
+            before = tuple(part.masked_fill(resets[:, t : t + 1], 0.0) for part in state)
+        y, after, _ = reference.step(equations, parameters, x[:, t], before)
+        if lengths is not None:
+            runs = (lengths > t).unsqueeze(1)
+            y = torch.where(runs, y, 0.0)
+            after = tuple(torch.where(runs, new, old) for new, old in zip(after, state, strict=True))
+        state = after
         outputs.append(y)
     return [torch.stack(outputs, 1), *state]
 
 
-def scanned(equations: Equations, tensors: Tensors, resets: torch.Tensor | None = None) -> list[torch.Tensor]:
+def scanned(
+    equations: Equations,
+    tensors: Tensors,
+    resets: torch.Tensor | None = None,
+    lengths: torch.Tensor | None = None,
+) -> list[torch.Tensor]:
     newton = None if derive(equations).is_linear_in_state else scan.Newton()
-    y, state = scan.unroll(equations, *parts(equations, tensors), resets, newton=newton)
+    y, state = scan.unroll(equations, *parts(equations, tensors), resets, lengths, newton=newton)
     return [y, *state]
 
 
@@ -118,10 +132,11 @@ def assert_agree(
     tensors: Tensors,
     tolerance: float,
     resets: torch.Tensor | None = None,
+    lengths: torch.Tensor | None = None,
     exact: Tensors | None = None,
 ) -> None:
     exact = exact or tensors
-    found, wanted = scanned(equations, tensors, resets), looped(equations, exact, resets)
+    found, wanted = scanned(equations, tensors, resets, lengths), looped(equations, exact, resets, lengths)
     for place, pair in enumerate(zip(found, wanted, strict=True)):
         assert pair[0].shape == pair[1].shape
         assert distance(*pair) < tolerance, f"output {place}"
@@ -171,14 +186,32 @@ def test_a_long_sequence(name: str) -> None:
     st.floats(0, 1),
     st.integers(0, 99),
 )
-def test_any_shape_chunk_and_resets(
+def test_any_shape_chunk_resets_and_ends(
     name: str, batch: int, steps: int, inputs: int, units: int, chunk: int, often: float, seed: int
 ) -> None:
     tensors = make(CELLS[name], batch, steps, inputs, units, seed)
-    resets = torch.rand(batch, steps, generator=torch.Generator().manual_seed(seed)) < often
+    generator = torch.Generator().manual_seed(seed)
+    resets = torch.rand(batch, steps, generator=generator) < often
+    lengths = torch.randint(1, steps + 1, (batch,), generator=generator) if seed % 2 else None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scan, "_CHUNK_ON_CPU", chunk)
-        assert_agree(CELLS[name], tensors, 1e-9, resets)
+        assert_agree(CELLS[name], tensors, 1e-9, resets, lengths)
+
+
+@pytest.mark.parametrize("name", ["mingru", "lru", "qrnn", "sru"])
+def test_what_is_beyond_an_end_counts_for_nothing(name: str) -> None:
+    equations = CELLS[name]
+    tensors = make(equations, 3, 7)
+    lengths = torch.tensor([7, 1, 4])
+    outcomes = []
+    for padding in (0.0, float("nan")):
+        x = tensors["x"].detach().clone()
+        for place, length in enumerate(lengths.tolist()):
+            x[place, length:] = padding
+        leaves = tensors | {"x": x.requires_grad_()}
+        found = scanned(equations, leaves, None, lengths)
+        outcomes.append([*found, *gradients(found, leaves).values()])
+    torch.testing.assert_close(outcomes[1], outcomes[0], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("name", CELLS)

@@ -59,6 +59,7 @@ def unroll(
     x: torch.Tensor,
     state: State,
     resets: torch.Tensor | None = None,
+    lengths: torch.Tensor | None = None,
     *,
     newton: Newton | None = None,
 ) -> tuple[torch.Tensor, State]:
@@ -72,6 +73,8 @@ def unroll(
         x: (B, T, D), T at least 1.
         state: one (B, H) for every state.
         resets: (B, T), true where the state is set to zero before the step.
+        lengths: (B,), from 1 to T: where each sequence ends. The output is zero beyond, and the state after is that of
+            the sequence's own last step.
         newton: for a cell that is not linear in its state; it is changed.
 
     Raises:
@@ -83,6 +86,11 @@ def unroll(
         raise ConfigurationError(
             f"{equations.name} is not linear in its state", expected="a linear cell, or `newton`", fix="use 'staged'"
         )
+    ends = None
+    if lengths is not None:
+        ends = lengths.to(x.device, torch.int64) - 1
+        # What is beyond an end counts for nothing, but it is computed: it has to be finite.
+        x = x.masked_fill(_beyond(ends, x.shape[1]), 0.0)
     leaves = _hoisted(derivation, parameters, x, state[0].dtype)
     used = {*derivation.output_program.inputs, *derivation.output_adjoint.inputs}
     names = tuple(name for name in leaves if name in used)
@@ -90,8 +98,13 @@ def unroll(
         newton = None
     with torch.autocast(x.device.type, enabled=False):
         tensors = (*state, *(leaves[name] for name in names))
-        y, *after = _Scanned.apply(derivation, steps, names, x.shape[1], resets, newton, *tensors)  # type: ignore[no-untyped-call]
+        y, *after = _Scanned.apply(derivation, steps, names, x.shape[1], resets, ends, newton, *tensors)  # type: ignore[no-untyped-call]
     return y, tuple(after)
+
+
+def _beyond(ends: torch.Tensor, steps: int) -> torch.Tensor:
+    """Where a sequence has ended, (B, T, 1), from its last step (B,)."""
+    return (torch.arange(steps, device=ends.device) > ends.unsqueeze(1)).unsqueeze(-1)
 
 
 def _hoisted(
@@ -123,6 +136,7 @@ class _Scanned(torch.autograd.Function):
         names: tuple[str, ...],
         length: int,
         resets: torch.Tensor | None,
+        ends: torch.Tensor | None,
         newton: Newton | None,
         *tensors: torch.Tensor,
     ) -> Any:
@@ -147,20 +161,26 @@ class _Scanned(torch.autograd.Function):
                 whole[:, span] = part
             before = [part[:, -1] for part in found]
         ctx.save_for_backward(*tensors, *states)
-        ctx.static = derivation, steps, names, resets
-        return (y, *(part.clone() for part in before))
+        ctx.static = derivation, steps, names, resets, ends
+        if ends is None:
+            return (y, *(part.clone() for part in before))
+        rows = torch.arange(batch, device=ends.device)
+        return (y.masked_fill(_beyond(ends, length), 0.0), *(state[rows, ends] for state in states))
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, dy: torch.Tensor, *d_after: torch.Tensor) -> Any:
-        derivation, steps, names, resets = ctx.static
+        derivation, steps, names, resets, ends = ctx.static
         count, which = len(d_after), derivation.output_state
         first, given = ctx.saved_tensors[:count], ctx.saved_tensors[count:-count]
         states = ctx.saved_tensors[-count:]
         work = _Work(derivation, steps, dict(zip(names, given, strict=True)), resets, dy)
         d_leaves = {name: torch.zeros_like(leaf) for name, leaf in work.over_time.items()}
-        carry = list(d_after)
         batch, length, units = states[0].shape
+        carry = list(d_after)
+        if ends is not None:
+            dy = dy.masked_fill(_beyond(ends, length), 0.0)
+            carry = [torch.zeros_like(part) for part in d_after]
         for span in reversed(list(_chunks(batch, length, units, dy.device))):
             reset, shape = work.reset(span), (batch, span.stop - span.start, units)
             before = first if span.start == 0 else [state[:, span.start - 1] for state in states]
@@ -176,6 +196,12 @@ class _Scanned(torch.autograd.Function):
                     total[:, :-1] += _cleared(back, reset)[:, 1:]
             else:
                 direct[which] += d_output
+            if ends is not None:
+                # From the state after, to the step that made it.
+                inside = ((ends >= span.start) & (ends < span.stop)).unsqueeze(1)
+                place = (ends - span.start).clamp(0, shape[1] - 1).view(-1, 1, 1).expand(batch, 1, units)
+                for total, part in zip(direct, d_after, strict=True):
+                    total.scatter_add_(1, place, torch.where(inside, part, 0.0).unsqueeze(1))
             last = [part + total[:, -1] for part, total in zip(carry, direct, strict=True)]
             adjoints = _solve_back(work.slopes(leaves, reset), direct, last, guarded=reset is not None)
             seeds = {f"d {name}": part for (name, _), part in zip(derivation.results, adjoints, strict=False)}
@@ -187,7 +213,7 @@ class _Scanned(torch.autograd.Function):
                     into += value.sum_to_size(into.shape)
             parts = [found.get(f"d {name}", 0.0) for name in derivation.equations.states]
             carry = [_cleared(_full(part, shape, dy), reset)[:, 0] for part in parts]
-        return (None, None, None, None, None, None, *carry, *d_leaves.values())
+        return (None, None, None, None, None, None, None, *carry, *d_leaves.values())
 
 
 class _Work:
