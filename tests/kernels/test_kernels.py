@@ -9,7 +9,7 @@ import torch
 
 from unrolled.cells import BUILTIN, U, W, b, cell, d, find_cell, sigmoid, tanh
 from unrolled.errors import ConfigurationError
-from unrolled.kernels import choose, unroll
+from unrolled.kernels import candidates, choose, unroll
 from unrolled.kernels.library import recognise
 from unrolled.kernels.staged import Stepping
 
@@ -51,7 +51,6 @@ def test_a_users_own_cell_is_recognised_by_its_equations(equations, operator, or
     assert match is not None
     assert match.operator == operator
     assert tuple(equations.states[place] for place in match.states) == order
-    assert choose(equations) == "library"
     parameters = {name: torch.randn(equations.shape(name, 3, 4), dtype=torch.float64) for name in equations.parameters}
     x = torch.randn(2, 7, 3, dtype=torch.float64)
     state = tuple(torch.randn(2, 4, dtype=torch.float64) for _ in equations.states)
@@ -161,7 +160,6 @@ def written_out_large(x, h):
 )
 def test_a_name_alone_makes_no_lstm(equations) -> None:
     assert recognise(equations) is None
-    assert choose(equations) == "staged"
     x, state = torch.zeros(1, 1, 2), tuple(torch.zeros(1, 2) for _ in equations.states)
     parameters = {name: torch.zeros(equations.shape(name, 2, 2)) for name in equations.parameters}
     with pytest.raises(ConfigurationError, match=f"no operator with the equations of {equations.name}"):
@@ -169,7 +167,22 @@ def test_a_name_alone_makes_no_lstm(equations) -> None:
 
 
 def test_pytorch_serves_exactly_these() -> None:
-    assert [name for name in BUILTIN if choose(find_cell(name)) == "library"] == ["rnn", "rnn-relu", "lstm", "gru"]
+    assert [name for name in BUILTIN if recognise(find_cell(name))] == ["rnn", "rnn-relu", "lstm", "gru"]
+
+
+def test_what_is_chosen_follows_from_the_equations_the_dtype_and_the_device() -> None:
+    def chosen(name: str, dtype: torch.dtype = torch.float32, device: str = "cpu") -> list[str]:
+        state = tuple(torch.zeros(64, 512, dtype=dtype, device=device) for _ in find_cell(name).states)
+        return list(candidates(find_cell(name), state, dtype))
+
+    assert chosen("lstm") == ["library", "cpu"]
+    assert chosen("gru") == ["cpu", "library"]
+    assert chosen("lstm-peephole") == chosen("lstm-peephole", torch.float64) == ["cpu"]
+    assert chosen("lstm-peephole", torch.float16) == ["staged"]
+    assert chosen("gru", device="meta") == ["library"]
+    assert chosen("mingru", device="meta") == ["scan"]
+    assert chosen("lstm-peephole", device="meta") == ["staged"]
+    assert choose(find_cell("rnn"), (torch.zeros(1, 4),), torch.float32) == "cpu"
 
 
 def test_an_unknown_kernel_is_an_error() -> None:

@@ -148,7 +148,6 @@ def test_a_users_own_lstm_goes_to_pytorch() -> None:
 @pytest.mark.parametrize(
     "module",
     [
-        torch.nn.LSTM(3, 4, bidirectional=True),
         torch.nn.LSTM(3, 4, proj_size=2),
         torch.nn.Linear(3, 4),
         torch.nn.LSTMCell(3, 4),

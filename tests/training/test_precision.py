@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from unrolled.training import precision
-from unrolled.training.precision import measure_precisions
+from unrolled.training.precision import Way, measure
 
 
 class Timed:
@@ -37,9 +37,18 @@ def test_bfloat16_has_to_be_worth_it(
 ) -> None:
     task = Timed(float32=float32, bfloat16=bfloat16)
     monkeypatch.setattr(precision.time, "perf_counter", lambda: task.now)
-    found, seconds = measure_precisions(task)  # type: ignore[arg-type]
-    assert found == expected
-    assert seconds == pytest.approx({"float32": float32, "bfloat16": bfloat16})
+    used: list[str | None] = []
+    ways = [Way("float32", "staged"), Way("bfloat16", "staged")]
+    found, seconds = measure(task, ways, used.append)  # type: ignore[arg-type]
+    assert found == Way(expected, "staged")  # type: ignore[arg-type]
+    assert seconds == pytest.approx({"float32 staged": float32, "bfloat16 staged": bfloat16})
+    assert used[-1] == "staged"
+
+
+def test_one_way_needs_no_measurement() -> None:
+    task = Timed(float32=1.0)
+    assert measure(task, [Way("float32", "cpu")], lambda kernel: None) == (Way("float32", "cpu"), {})  # type: ignore[arg-type]
+    assert task.calls == 0
 
 
 def test_measuring_leaves_no_trace() -> None:
@@ -48,7 +57,7 @@ def test_measuring_leaves_no_trace() -> None:
     torch.manual_seed(1)
     expected = torch.rand(2)
     torch.manual_seed(1)
-    measure_precisions(task)  # type: ignore[arg-type]
+    measure(task, [Way("float32", "cpu"), Way("bfloat16", "staged")], lambda kernel: None)  # type: ignore[arg-type]
     assert torch.equal(torch.rand(2), expected)
     assert all(parameter.grad is None for parameter in task.model.parameters())
     assert all(torch.equal(value, before[name]) for name, value in task.model.state_dict().items())

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
-from unrolled.cells.derivation import Derivation, Instruction, Program, leaf_name
+from unrolled.cells.derivation import Derivation, Instruction, Product, Program, leaf_name
 
 __all__ = ["Form", "Layout"]
 
@@ -58,9 +58,9 @@ class Layout:
         self.vectors = tuple(name for name, kind in equations.parameters.items() if kind == "vector")
         self.products = derivation.products
         self.maps = {f"@{index}": (k, g) for k, stage in enumerate(self.products) for g, index in enumerate(stage.maps)}
-        computed = [stage for stage in derivation.recurrent if not derivation.is_leaf(stage.argument)]
-        forward = [*(derivation.argument_programs[stage] for stage in computed), derivation.output_program]
-        backward = [*(derivation.argument_adjoint(stage) for stage in computed), derivation.output_adjoint]
+        computed = [stage for stage in derivation.recurrent if self._leaf(stage) not in self.states]
+        forward = [*map(self._argument_program, computed), derivation.output_program]
+        backward = [*map(self._argument_adjoint, computed), derivation.output_adjoint]
         self.merged = self._pairs([*forward, *backward])
         self.output = _without(forward[-1], self.merged)
         self.output_adjoint = _without(backward[-1], self.merged)
@@ -69,8 +69,22 @@ class Layout:
         self._needed = {name for p in [*self._adjoints.values(), self.output_adjoint] for name in p.inputs}
         self.raw = any(equations.input in program.inputs for program in [*forward, *backward])
 
+    def _leaf(self, stage: Product) -> str | None:
+        found = self.derivation.is_leaf(stage.argument)
+        return leaf_name(self.derivation.equations, stage.argument) if found else None
+
+    def _argument_program(self, stage: Product) -> Program:
+        leaf = self._leaf(stage)  # a map of a map
+        return self.derivation.argument_programs[stage] if leaf is None else Program((leaf,), (), (("argument", leaf),))
+
+    def _argument_adjoint(self, stage: Product) -> Program:
+        leaf, given = self._leaf(stage), "d argument"
+        return (
+            self.derivation.argument_adjoint(stage) if leaf is None else Program((given,), (), ((f"d {leaf}", given),))
+        )
+
     def argument(self, k: int) -> Program:
-        """The program of product k's argument, where that is no leaf."""
+        """The program of product k's argument, where that is no state."""
         return self._arguments[self.products[k]]
 
     def argument_adjoint(self, k: int) -> Program:
@@ -89,8 +103,8 @@ class Layout:
 
     def source(self, k: int) -> str | None:
         """The state that product k is of, where it is one."""
-        index = self.products[k].argument
-        return leaf_name(self.derivation.equations, index) if self.derivation.is_leaf(index) else None
+        leaf = self._leaf(self.products[k])
+        return leaf if leaf in self.states else None
 
     def state_of(self, k: int) -> str | None:
         """The state whose rows are product k's argument as they are; None where `arg` holds it."""

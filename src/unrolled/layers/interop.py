@@ -21,11 +21,22 @@ _MODULES: dict[str, Any] = {
 }
 
 
-def _weights(module: torch.nn.RNNBase, layer: int) -> list[torch.Tensor]:
+def _weights(module: torch.nn.RNNBase, layer: str) -> list[torch.Tensor]:
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     found = [getattr(module, f"{name}_l{layer}", None) for name in names]
     gates = found[1].shape[0]  # type: ignore[union-attr]
     return [found[0].new_zeros(gates) if part is None else part for part in found]  # type: ignore[union-attr]
+
+
+def _named(stack: Recurrent | RecurrentLayer) -> list[tuple[str, RecurrentLayer]]:
+    """Every layer with the end of its parameters' names in PyTorch's modules."""
+    if isinstance(stack, RecurrentLayer):
+        return [("0", stack)]
+    return [
+        (f"{index}{end}", layer)
+        for index, directions in enumerate(stack._layers())
+        for layer, end in zip(directions, ("", "_reverse"), strict=False)
+    ]
 
 
 def _match(equations: Equations) -> Match:
@@ -44,23 +55,30 @@ def from_torch(module: torch.nn.LSTM | torch.nn.GRU | torch.nn.RNN) -> Recurrent
     PyTorch orders the gates of an LSTM i, f, g, o and keeps two biases where the equations hold one: the two are added.
 
     Raises:
-        ConfigurationError: the module runs in both directions, projects its output, or is of another kind.
+        ConfigurationError: the module projects its output, or is of another kind.
     """
     kind = next((name for name, known in _MODULES.items() if type(module) is known), None)
     if kind == "rnn" and module.nonlinearity == "relu":
         kind = "rnn-relu"
-    if kind is None or module.bidirectional or module.proj_size:
+    if kind is None or module.proj_size:
         raise ConfigurationError(
             "this module cannot be taken over",
-            expected="nn.LSTM, nn.GRU or nn.RNN of one direction, without proj_size",
+            expected="nn.LSTM, nn.GRU or nn.RNN, without proj_size",
             got=repr(module),
         )
     equations = find_cell(kind)
-    stack = Recurrent(equations, module.input_size, module.hidden_size, module.num_layers, dropout=module.dropout)
+    stack = Recurrent(
+        equations,
+        module.input_size,
+        module.hidden_size,
+        module.num_layers,
+        dropout=module.dropout,
+        bidirectional=module.bidirectional,
+    )
     like = next(module.parameters())
     stack.to(like.dtype).to(like.device)
-    for index, layer in enumerate(stack._layers()):
-        for name, value in _match(equations).unpacked(_weights(module, index)).items():
+    for suffix, layer in _named(stack):
+        for name, value in _match(equations).unpacked(_weights(module, suffix)).items():
             layer.cell_parameters()[name].copy_(value)
     stack.train(module.training)
     return stack
@@ -73,19 +91,19 @@ def to_torch(stack: Recurrent | RecurrentLayer) -> torch.nn.RNNBase:
     Raises:
         ConfigurationError: PyTorch has no module with these equations, or the stack is residual.
     """
-    layers = [stack] if isinstance(stack, RecurrentLayer) else list(stack._layers())
     if isinstance(stack, Recurrent) and (stack.residual or stack.dropout.variational):
         raise ConfigurationError("PyTorch's modules have no residual stacks and no variational dropout")
     match = _match(stack.equations)
     extra: dict[str, Any] = {"nonlinearity": "relu"} if match.operator == "rnn-relu" else {}
-    dropout = stack.dropout.probability if isinstance(stack, Recurrent) and len(layers) > 1 else 0.0
-    module: torch.nn.RNNBase = _MODULES[match.operator](
-        stack.input_size, stack.hidden_size, len(layers), batch_first=True, dropout=dropout, **extra
-    )
+    if isinstance(stack, Recurrent):
+        layers = len(stack.layers)
+        extra |= {"num_layers": layers, "dropout": stack.dropout.probability if layers > 1 else 0.0}
+        extra |= {"bidirectional": len(stack.backward_layers) > 0}
+    module: torch.nn.RNNBase = _MODULES[match.operator](stack.input_size, stack.hidden_size, batch_first=True, **extra)
     like = next(stack.parameters())
     module.to(like.dtype).to(like.device)
-    for index, layer in enumerate(layers):
-        for target, value in zip(_weights(module, index), match.packed(layer.cell_parameters()), strict=True):
+    for suffix, layer in _named(stack):
+        for target, value in zip(_weights(module, suffix), match.packed(layer.cell_parameters()), strict=True):
             target.copy_(value)
     module.train(stack.training)
     return module

@@ -5,8 +5,6 @@ Axes: B batch, T time, D input, H hidden, L layers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 
 from unrolled.cells import Equations
@@ -39,6 +37,7 @@ class RecurrentLayer(torch.nn.Module):
         hidden_size: H.
         kernel: how it runs over time; chosen by `kernels.dispatch` if not given.
         path: its name when it is watched.
+        reverse: run from the end of each sequence to its beginning.
 
     Raises:
         CellError: the equations do not fit the sizes, or a parameter has a name that PyTorch needs itself.
@@ -53,13 +52,14 @@ class RecurrentLayer(torch.nn.Module):
         *,
         kernel: Kernel | None = None,
         path: str = "layer",
+        reverse: bool = False,
     ) -> None:
         super().__init__()
         if min(input_size, hidden_size) < 1:
             raise ConfigurationError("a layer needs at least one unit", got=f"D = {input_size}, H = {hidden_size}")
         equations.check_sizes(input_size, hidden_size)
         self.equations, self.input_size, self.hidden_size = equations, input_size, hidden_size
-        self.kernel, self.path = kernel, path
+        self.kernel, self.path, self.reverse = kernel, path, reverse
         # What a state is like, in a cell without parameters too.
         self.register_buffer("_like", torch.empty(0), persistent=False)
         for name in equations.parameters:
@@ -93,20 +93,26 @@ class RecurrentLayer(torch.nn.Module):
         return tuple(like.new_zeros(batch, self.hidden_size) for _ in self.equations.states)
 
     def forward(
-        self, x: torch.Tensor, state: State | None = None, resets: torch.Tensor | None = None
+        self,
+        x: torch.Tensor,
+        state: State | None = None,
+        resets: torch.Tensor | None = None,
+        lengths: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, State]:
         """Run over a sequence.
 
         Args:
             x: (B, T, D).
             state: (B, H) for every state; zeros if not given.
-            resets: (B, T), true where the state is set to zero before the step (a new document begins).
+            resets: (B, T), true where a new document begins: the state is set to zero before the step (in reverse:
+                before the last step of each document).
+            lengths: (B,), from 1 to T: where each sequence ends. Nothing is computed beyond, and the output is zero.
 
         Returns:
-            y (B, T, H) and the state after the last step.
+            y (B, T, H) and the state after the last step of each sequence (in reverse: after its first).
 
         Raises:
-            ConfigurationError: a shape is another.
+            ConfigurationError: a shape or a length is out of range.
         """
         _check("x", x, ("B", "T", self.input_size))
         batch, steps = x.shape[:2]
@@ -116,15 +122,23 @@ class RecurrentLayer(torch.nn.Module):
         self._check_state(state, batch)
         if resets is not None:
             _check("resets", resets, (batch, steps))
-        outputs = []
-        for begin, end in _segments(resets, steps):
-            if resets is not None:
-                # Filled, not multiplied: a state that is no longer finite is reset too.
-                reset = resets[:, begin].bool().unsqueeze(1)
-                state = tuple(part.masked_fill(reset, 0.0) for part in state)
-            y, state = self._run(x[:, begin:end], state)
-            outputs.append(y)
-        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, 1), state
+        if lengths is not None:
+            _check("lengths", lengths, (batch,))
+            if batch and not 1 <= int(lengths.min()) <= int(lengths.max()) <= steps:
+                got = f"from {int(lengths.min())} to {int(lengths.max())}"
+                raise ConfigurationError("a length is out of range", expected=f"from 1 to T = {steps}", got=got)
+        if not self.reverse:
+            return self._run(x, state, resets, lengths)
+        # The order of each sequence from its own end, which turns it round and back.
+        ends = torch.full((batch,), steps, device=x.device) if lengths is None else lengths.to(x.device)
+        times = torch.arange(steps, device=x.device)
+        order = torch.where(times < ends.unsqueeze(1), ends.unsqueeze(1) - 1 - times, times)
+        rows = torch.arange(batch, device=x.device).unsqueeze(1)
+        if resets is not None:
+            # What begins at t ends, seen from the other side, before t - 1.
+            resets = torch.nn.functional.pad(resets.bool()[:, 1:], (0, 1))[rows, order]
+        y, state = self._run(x[rows, order], state, resets, lengths)
+        return y[rows, order], state
 
     def _check_state(self, state: State, batch: int) -> None:
         names = self.equations.states
@@ -137,10 +151,21 @@ class RecurrentLayer(torch.nn.Module):
         for name, part in zip(names, state, strict=True):
             _check(f"state {name}", part, (batch, self.hidden_size))
 
-    def _run(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
+    def _run(
+        self, x: torch.Tensor, state: State, resets: torch.Tensor | None, lengths: torch.Tensor | None
+    ) -> tuple[torch.Tensor, State]:
         watcher = current()
         watched: dict[str, torch.Tensor] | None = None if watcher is None else {}
-        y, state = unroll(self.equations, self.cell_parameters(), x, state, kernel=self.kernel, watched=watched)
+        y, state = unroll(
+            self.equations,
+            self.cell_parameters(),
+            x,
+            state,
+            kernel=self.kernel,
+            resets=resets,
+            lengths=lengths,
+            watched=watched,
+        )
         if watcher is not None and watched is not None:
             watcher.add(self, self.path, watched)
         return y, state
@@ -184,14 +209,6 @@ def _check(what: str, tensor: torch.Tensor, shape: tuple[int | str, ...]) -> Non
         raise ConfigurationError(f"{what} has a wrong shape", expected=expected, got=str(got))
 
 
-def _segments(resets: torch.Tensor | None, steps: int) -> list[tuple[int, int]]:
-    """The stretches of time between resets of any sequence of the batch."""
-    if resets is None:
-        return [(0, steps)]
-    starts = sorted({0, *resets.bool().any(0).nonzero().flatten().tolist()})
-    return list(zip(starts, [*starts[1:], steps], strict=True))
-
-
 class Recurrent(torch.nn.Module):
     """A stack of recurrent layers.
 
@@ -203,7 +220,13 @@ class Recurrent(torch.nn.Module):
         dropout: the probability with which what passes between two layers is dropped while training.
         variational: drop the same units at every time step of a call (Gal & Ghahramani 2016), not others at each.
         residual: add what goes into a layer to what comes out of it, from the second layer on.
+        bidirectional: run every layer in both directions, with weights of their own, and put the outputs side by side:
+            (B, T, 2H) (Schuster & Paliwal 1997). Its states are those of the layers in order, of each the one that runs
+            forward, then the one that runs backward.
         kernel: how cells run over time; chosen by `kernels.dispatch` if not given.
+
+    Attributes:
+        output_size: H, or 2H in both directions.
     """
 
     def __init__(
@@ -216,66 +239,101 @@ class Recurrent(torch.nn.Module):
         dropout: float = 0.0,
         variational: bool = False,
         residual: bool = False,
+        bidirectional: bool = False,
         kernel: Kernel | None = None,
     ) -> None:
         super().__init__()
         if layers < 1:
             raise ConfigurationError("a stack needs at least one layer", got=str(layers))
-        sizes = [input_size, *[hidden_size] * (layers - 1)]
+        self.output_size = hidden_size * (2 if bidirectional else 1)
+        sizes = [input_size, *[self.output_size] * (layers - 1)]
         self.layers = torch.nn.ModuleList(
             RecurrentLayer(equations, size, hidden_size, kernel=kernel, path=f"layers.{index}")
             for index, size in enumerate(sizes)
         )
+        self.backward_layers = torch.nn.ModuleList(
+            RecurrentLayer(equations, size, hidden_size, kernel=kernel, path=f"backward_layers.{index}", reverse=True)
+            for index, size in enumerate(sizes)
+            if bidirectional
+        )
         self.dropout = Dropout(dropout, variational)
         self.equations, self.input_size, self.hidden_size, self.residual = equations, input_size, hidden_size, residual
 
-    def _layers(self) -> Sequence[RecurrentLayer]:
-        return list(self.layers)  # type: ignore[arg-type]
+    def _layers(self) -> list[tuple[RecurrentLayer, ...]]:
+        """The layers in order: of each the one that runs forward and, with two directions, the one that runs back."""
+        return list(zip(*([self.layers, self.backward_layers] if self.backward_layers else [self.layers]), strict=True))
+
+    def use(self, kernel: Kernel | None) -> None:
+        """Let all layers run on this kernel; `None` lets `kernels.dispatch` choose at every call."""
+        for directions in self._layers():
+            for layer in directions:
+                layer.kernel = kernel
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Start again as the cell says."""
-        for layer in self._layers():
-            layer.reset_parameters(generator)
+        for directions in self._layers():
+            for layer in directions:
+                layer.reset_parameters(generator)
 
     def initial_state(self, batch: int) -> StackState:
-        """Zeros, for every layer and state (B, H)."""
-        return tuple(layer.initial_state(batch) for layer in self._layers())
+        """Zeros, for every layer, direction and state (B, H)."""
+        return tuple(layer.initial_state(batch) for directions in self._layers() for layer in directions)
 
     def forward(
-        self, x: torch.Tensor, state: StackState | None = None, resets: torch.Tensor | None = None
+        self,
+        x: torch.Tensor,
+        state: StackState | None = None,
+        resets: torch.Tensor | None = None,
+        lengths: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, StackState]:
         """Run over a sequence: x (B, T, D) to y (B, T, H) of the last layer and the state after the last step.
 
-        `resets` (B, T) is true where the state is set to zero before the step.
+        `resets` (B, T) is true where a new document begins, `lengths` (B,) says where each sequence ends, as for
+        `RecurrentLayer.forward`.
         """
-        if state is not None and len(state) != len(self.layers):
+        stack = self._layers()
+        before = list(self.initial_state(len(x)) if state is None else state)
+        if len(before) != sum(map(len, stack)):
             raise ConfigurationError(
-                "the state is of another stack", expected=f"{len(self.layers)} layers", got=str(len(state))
+                "the state is of another stack", expected=f"{sum(map(len, stack))} layers", got=str(len(before))
             )
         after = []
-        for index, layer in enumerate(self._layers()):
+        for index, directions in enumerate(stack):
             given = self.dropout(x) if index else x
-            y, last = layer(given, None if state is None else state[index], resets)
-            after.append(last)
+            outputs = []
+            for layer in directions:
+                y, last = layer(given, before.pop(0), resets, lengths)
+                outputs.append(y)
+                after.append(last)
+            y = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
             x = x + y if self.residual and index else y
         return x, tuple(after)
 
     def step(self, x: torch.Tensor, state: StackState) -> tuple[torch.Tensor, StackState]:
         """One time step: x (B, D) and a state to the output (B, H) and the state after."""
+        self._check_one_direction()
         _check("x", x, ("B", self.input_size))
         y, state = self(x.unsqueeze(1), state)
         return y[:, 0], state
 
     def stepping(self) -> StackStepping:
         """The stack with its weights packed for many steps without gradients or dropout."""
+        self._check_one_direction()
         return StackStepping(self)
+
+    def _check_one_direction(self) -> None:
+        if self.backward_layers:
+            raise ConfigurationError(
+                "a stack of both directions cannot be run step by step",
+                fix="give it the whole sequence, or build it with bidirectional=False",
+            )
 
 
 class StackStepping:
     """One step at a time through a stack whose weights are packed once. Later changes to them are not seen."""
 
     def __init__(self, stack: Recurrent) -> None:
-        self._layers = [layer.stepping() for layer in stack._layers()]
+        self._layers = [layer.stepping() for (layer,) in stack._layers()]
         self._residual = stack.residual
 
     def step(self, x: torch.Tensor, state: StackState) -> tuple[torch.Tensor, StackState]:

@@ -22,7 +22,7 @@ from unrolled.data.vocabulary import Vocabulary
 from unrolled.decoding import Sampler, generate
 from unrolled.errors import ConfigurationError, DivergenceError, RunError
 from unrolled.evaluation import Evaluation, evaluate
-from unrolled.kernels import choose
+from unrolled.kernels import candidates
 from unrolled.runs.checkpoints import Checkpoint, load
 from unrolled.runs.configuration import dump_section, load_section
 from unrolled.runs.directory import DEFAULT_ROOT, Run, unique_name
@@ -34,7 +34,7 @@ from unrolled.training.configuration import TrainingConfig
 from unrolled.training.events import SampleDue
 from unrolled.training.loop import Trainer, seeded
 from unrolled.training.memory import keep_freed_memory
-from unrolled.training.precision import measure_precisions
+from unrolled.training.precision import Way, measure
 from unrolled.verbs.defaults import choose_device, choose_sizes, choose_threads
 from unrolled.verbs.listening import Listener, counted
 from unrolled.verbs.options import read_options
@@ -135,10 +135,11 @@ def train_lm(
     model.to(device, _DTYPES.get(training.precision, torch.float32))
     task = _task(model, store, text, training)
     seconds: dict[str, float] = {}
-    if training.precision == "auto":
-        listener.doing("measuring float32 and bfloat16")
-        precision, seconds = measure_precisions(task)
-        training = replace(training, precision=precision)
+    ways = _ways(model, training, device)
+    if len(ways) > 1:
+        listener.doing("measuring " + ", ".join(map(str, ways)))
+    way, seconds = measure(task, ways, model.recurrent.use)
+    training = replace(training, precision=way.precision)
     config = {
         "task": "lm",
         "unrolled": __version__,
@@ -155,7 +156,7 @@ def train_lm(
         "recipe": recipe,
         "init_from": None if origin is None else {"run": str(origin.path.resolve()), "checkpoint": origin.step},
         "measured": {
-            "kernel": choose(equations),
+            "kernel": way.kernel,
             "device": str(device),
             "torch": torch.__version__,
             "seconds_a_batch": seconds,
@@ -215,6 +216,8 @@ def resume(
     if not begun and origin is not None:
         Origin.open(origin["run"], str(origin["checkpoint"])).give(model, vocabulary)
     model.to(placed, _DTYPES.get(training.precision, torch.float32))
+    # What was measured is part of the run: another kernel gives other last digits.
+    model.recurrent.use(opened.config["measured"]["kernel"])
     task = _task(model, store, text, training)
     sample_every = opened.config.get("sample_every")
     with opened.exclusive():
@@ -360,6 +363,17 @@ def _facts(run: Run, model: LanguageModel, training: TrainingConfig, store: Toke
         "machine": f"{measured['device']}, {counted(torch.get_num_threads(), 'thread')}, "
         f"{training.precision}{chosen}, kernel {measured['kernel']}",
     }
+
+
+def _ways(model: LanguageModel, training: TrainingConfig, device: torch.device) -> list[Way]:
+    """The precisions that may be chosen, each with the kernels that serve the network in it."""
+    like = next(model.parameters())
+    state = tuple(part.to(like) for part in model.initial_state(training.batch or 1)[0])
+    found = []
+    for precision in ("float32", "bfloat16") if training.precision == "auto" else (training.precision,):
+        product = torch.bfloat16 if precision == "bfloat16" else like.dtype
+        found += [Way(precision, kernel) for kernel in candidates(model.recurrent.equations, state, product)]
+    return found
 
 
 def _stem(given: str, sources: SplitSources) -> str:
