@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Callable
 
 from rich.console import Console
 from rich.markup import escape
@@ -49,12 +50,23 @@ class Screen(Listener):
         self._valid: float | None = None
         self._shown = -math.inf
         self._line = -math.inf
+        self._leave: Callable[[], None] = lambda: None
 
     def __enter__(self) -> Screen:
+        from unrolled.kernels.compiling import on_compiling  # with PyTorch, which not every command needs
+
+        self._leave = on_compiling(self.compiling)
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._leave()
         self._close()
+
+    def compiling(self, what: str, seconds: float | None) -> None:
+        """A dim line before something is compiled, which takes a few seconds once on a machine."""
+        if seconds is None:
+            self._close()
+            self.console.print(f"[dim]compiling {escape(what)} (once on this machine) ...[/]")
 
     def preparing(self, done: int, total: int, phase: str) -> None:
         """A bar of bytes."""

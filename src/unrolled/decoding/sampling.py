@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +14,12 @@ import torch
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import ConfigurationError, DivergenceError
 
-__all__ = ["Floats", "Sampler", "Steps", "choose", "generate", "probabilities"]
+__all__ = ["Floats", "Sampler", "Steps", "Writes", "choose", "diverged", "generate", "probabilities", "uniforms"]
 
 Floats = npt.NDArray[np.float64]
+# Symbols made at once: as many as take no longer than somebody who reads along would notice.
+_MOST_AT_ONCE = 256
+_SECONDS_AT_ONCE = 0.02
 
 
 class Steps(Protocol):
@@ -26,6 +30,23 @@ class Steps(Protocol):
 
     def step(self, ids: torch.Tensor, state: Any) -> tuple[torch.Tensor, Any]:
         """The symbols (B,) and the state before to the logits (B, V) of the next and the state after."""
+
+
+@runtime_checkable
+class Writes(Protocol):
+    """What makes many symbols in one call; see `decoding.engine.Engine`."""
+
+    def initial_state(self, batch: int) -> Any:
+        """The empty state."""
+
+    def follow(self, ids: npt.ArrayLike, state: Any) -> Any:
+        """The state after symbols (B, T)."""
+
+    def extend(
+        self, last: npt.NDArray[np.int64], state: Any, numbers: Floats, sampler: Sampler
+    ) -> tuple[npt.NDArray[np.int64], Any]:
+        """The symbols (T, B) that uniform numbers (T, B) choose after one more symbol (B,), and the state before the
+        last of them is read."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +108,21 @@ def choose(p: Floats, uniform: float) -> int:
     return int(np.searchsorted(total, uniform * total[-1], side="right"))
 
 
+def uniforms(seed: int) -> np.random.Generator:
+    """The source of the uniform numbers that choose: one for every symbol, whatever makes the text."""
+    return np.random.Generator(np.random.PCG64(seed))
+
+
+def diverged() -> DivergenceError:
+    """The error where a model gives something that is not a number."""
+    return DivergenceError(
+        "the model gives logits that are not finite numbers",
+        fix="its training diverged: use an earlier checkpoint, or train again with a smaller --learning-rate",
+    )
+
+
 def generate(
-    model: Steps,
+    model: Steps | Writes,
     vocabulary: Vocabulary,
     *,
     length: int,
@@ -102,7 +136,8 @@ def generate(
     charges for a first symbol.
 
     Args:
-        model: what is stepped.
+        model: what is stepped, or makes many symbols at once: more and more of them, and nothing of what it makes after
+            a text to stop at is seen.
         vocabulary: its symbols.
         length: how many symbols to make, at most.
         prompt: the ids that the text goes on from; they are not repeated.
@@ -114,33 +149,67 @@ def generate(
         DivergenceError: the model gives something that is not a number.
     """
     sampler = sampler or Sampler()
-    uniforms = np.random.Generator(np.random.PCG64(sampler.seed))
     decoder, tail = vocabulary.decoder(), _Tail(stop)
-    state = model.initial_state(1)
-    logits: Floats = np.log(vocabulary.unigram())
-    for symbol in prompt:
-        out, state = model.step(torch.tensor([symbol]), state)
-        logits = _row(out)
-    for made in range(length):
-        symbol = choose(probabilities(logits, sampler), uniforms.random())
-        yield from tail.feed(decoder.feed([symbol]))
+    options = (vocabulary.unigram(), length, prompt, sampler)
+    made = _many_at_once(model, *options) if isinstance(model, Writes) else _one_by_one(model, *options)
+    for symbols in made:
+        # One by one where there is something to find: the first that is whole counts.
+        texts = (decoder.feed([symbol]) for symbol in symbols) if stop else [decoder.feed(symbols)]
+        pieces: list[str] = []
+        for text in texts:
+            pieces += tail.feed(text)
+            if tail.reached:
+                break
+        if pieces:
+            yield "".join(pieces)
         if tail.reached:
             return
-        if made + 1 < length:
-            out, state = model.step(torch.tensor([symbol]), state)
-            logits = _row(out)
     yield from tail.feed(decoder.finish())
     if not tail.reached:
         yield from tail.rest()
 
 
+def _one_by_one(
+    model: Steps, first: Floats, length: int, prompt: Sequence[int], sampler: Sampler
+) -> Iterator[list[int]]:
+    numbers, state = uniforms(sampler.seed), model.initial_state(1)
+    logits: Floats = np.log(first)
+    for symbol in prompt:
+        out, state = model.step(torch.tensor([symbol]), state)
+        logits = _row(out)
+    for made in range(length):
+        symbol = choose(probabilities(logits, sampler), numbers.random())
+        yield [symbol]
+        if made + 1 < length:
+            out, state = model.step(torch.tensor([symbol]), state)
+            logits = _row(out)
+
+
+def _many_at_once(
+    model: Writes, first: Floats, length: int, prompt: Sequence[int], sampler: Sampler
+) -> Iterator[list[int]]:
+    numbers, state, made, count = uniforms(sampler.seed), model.initial_state(1), 0, 1
+    if len(prompt):
+        state = model.follow([prompt[:-1]], state)
+        last = np.array(prompt[-1:], np.int64)
+    elif length:
+        last = np.array([choose(probabilities(np.log(first), sampler), numbers.random())])
+        made = 1
+        yield last.tolist()
+    while made < length:
+        count = min(count, length - made)
+        begin = time.monotonic()
+        symbols, state = model.extend(last, state, numbers.random(count)[:, None], sampler)
+        if time.monotonic() - begin < _SECONDS_AT_ONCE:
+            count = min(2 * count, _MOST_AT_ONCE)
+        made, last = made + len(symbols), symbols[-1]
+        yield symbols[:, 0].tolist()
+
+
 def _row(logits: torch.Tensor) -> Floats:
     row: Floats = logits[0].double().cpu().numpy()
     if not np.isfinite(row).all():
-        raise DivergenceError(
-            "the model gives logits that are not finite numbers",
-            fix="its training diverged: use an earlier checkpoint, or train again with a smaller --learning-rate",
-        )
+        raise diverged()
     return row
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +19,10 @@ import torch
 from unrolled.data.vocabulary import Ids, Vocabulary
 from unrolled.errors import ConfigurationError, DivergenceError, PromptError
 from unrolled.evaluation.likelihood import Likelihood
-from unrolled.layers import StackState
 from unrolled.tasks.language_model import LanguageModel
+
+if TYPE_CHECKING:
+    from unrolled.decoding.engine import Engine
 
 __all__ = ["FIRST_SYMBOL", "Surprisal", "score", "surprisals"]
 
@@ -49,6 +52,7 @@ def surprisals(
     ids: Ids,
     *,
     alternatives: int = 0,
+    engine: Engine | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Surprisal]:
     """The surprisal of every symbol of a text (T,), one after the other; the text is read in pieces.
@@ -58,6 +62,7 @@ def surprisals(
         vocabulary: its symbols.
         ids: the text.
         alternatives: how many of the likeliest symbols to give at each place.
+        engine: the model's engine, to read the text with it instead.
         progress: called with the symbols read so far and their number.
 
     Raises:
@@ -73,12 +78,15 @@ def surprisals(
     model.eval()
     first = torch.from_numpy(np.log(vocabulary.unigram())).unsqueeze(0)
     yield from _given(first, tokens[:1], alternatives)
-    state: StackState | None = None
+    state: Any = None
     device = model.output.weight.device
     for start in range(0, len(tokens) - 1, _CHUNK):
         following = tokens[start + 1 : start + 1 + _CHUNK]
-        x = torch.from_numpy(tokens[start : start + len(following)]).unsqueeze(0).to(device)
-        logits, state = model(x, state)
+        x = tokens[None, start : start + len(following)]
+        if engine is None:
+            logits, state = model(torch.from_numpy(x).to(device), state)
+        else:
+            logits, state = engine.read(x, state)
         yield from _given(torch.log_softmax(logits[0].double(), -1).cpu(), following, alternatives)
         if progress is not None:
             progress(start + len(following) + 1, len(tokens))
@@ -89,11 +97,12 @@ def score(
     vocabulary: Vocabulary,
     ids: Ids,
     *,
+    engine: Engine | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Likelihood:
     """How likely a text is, all its symbols counted, the first too: `nats` is -ln p(x_1 ... x_T); see `surprisals`."""
     nats, count = 0.0, 0
-    for each in surprisals(model, vocabulary, ids, progress=progress):
+    for each in surprisals(model, vocabulary, ids, engine=engine, progress=progress):
         nats, count = nats + each.nats, count + 1
     return Likelihood(count, vocabulary.characters(ids), nats)
 

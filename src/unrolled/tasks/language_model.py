@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -18,10 +18,12 @@ from unrolled.data.store import Tokens
 from unrolled.data.streams import Batch, StreamPosition, Streams, sequential
 from unrolled.errors import ConfigurationError
 from unrolled.kernels import Kernel
-from unrolled.kernels.small import Shape
 from unrolled.layers import Dropout, Recurrent, RecurrentLayer, StackState, StackStepping, detach, initialise
 from unrolled.tasks import Loss, Small
 from unrolled.tasks.configuration import LanguageModelConfig
+
+if TYPE_CHECKING:
+    from unrolled.decoding.engine import Engine, Precision
 
 __all__ = ["LanguageModel", "LanguageModelStepping", "LanguageModelTask", "OneHot", "read", "streams_for"]
 
@@ -140,6 +142,15 @@ class LanguageModel(torch.nn.Module):
         """The model with its weights packed, for one symbol after the other without gradients."""
         return LanguageModelStepping(self)
 
+    def engine(self, precision: Precision = "float32") -> Engine:
+        """The model for generating and scoring on the processor, entirely inside compiled code; see
+        `decoding.engine.Engine`. Later changes to the model are not seen, and nobody can watch it.
+        """
+        from unrolled.decoding.engine import Engine  # Numba takes half a second to import
+
+        rows = self.embedding.weight if isinstance(self.embedding, torch.nn.Embedding) else None
+        return Engine(self.recurrent, rows, self.output.weight, self.output.bias, precision)
+
 
 class LanguageModelStepping:
     """One symbol at a time. Later changes to the model are not seen."""
@@ -244,12 +255,14 @@ class LanguageModelTask:
         )
 
     def small(self) -> Small | None:
-        """The net as `kernels.small` wants it: of a model without dropout, residual layers or a kernel of its own."""
+        """The net as `kernels.small` wants it: of a model without dropout or residual layers."""
+        from unrolled.kernels.small import Shape  # Numba takes half a second to import
+
         model, recurrent = self.model, self.model.recurrent
         layers = [layer for layer in recurrent.modules() if isinstance(layer, RecurrentLayer)]
         plain = recurrent.dropout.probability == model.dropout.probability == 0
         plain = plain and not (recurrent.residual and len(layers) > 1) and type(model) is LanguageModel
-        if not plain or any(layer.kernel is not None for layer in layers):
+        if not plain or any(layer.kernel == "reference" for layer in layers):
             return None
         embedding = 0 if isinstance(model.embedding, OneHot) else recurrent.input_size
         names = {name.removeprefix("recurrent."): value for name, value in model.named_parameters()}
