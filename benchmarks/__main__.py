@@ -13,7 +13,7 @@ from rich.console import Console
 
 from benchmarks import machine, results
 from benchmarks.registry import choose
-from benchmarks.runner import ROUNDS, Result, as_json, run, run_apart
+from benchmarks.runner import ROUNDS, Result, as_json, limit_memory, run, run_apart
 from unrolled.errors import UnrolledError
 
 __all__ = ["main"]
@@ -57,6 +57,7 @@ def _measure(options: argparse.Namespace) -> int:
     out = options.out or results.default_path(machine.describe(), now)
     for number, work in enumerate(chosen, 1):
         if options.here:
+            limit_memory()
             found.append(run(work, rounds))
             continue
         progress.print(f"[dim]{number}/{len(chosen)} {work.name}: {work.about}[/]", soft_wrap=True)

@@ -10,10 +10,12 @@ from typing import Any, Literal
 
 from unrolled.errors import ConfigurationError, nearest
 
-__all__ = ["FAMILIES", "Absent", "Case", "Contender", "Limit", "Results", "Work", "choose", "missing", "works"]
+__all__ = ["FAMILIES", "Absent", "Case", "Contender", "Limit", "Results", "Work", "choose", "failure", "peer", "works"]
 
 # The modules of works/, each with a function `works` of its own.
 FAMILIES = ("min_char_rnn", "training", "cells", "sequences", "stepping", "scans", "losses")
+
+_INSTALL = "pip install -c constraints.txt -e '.[bench]'"
 
 # Outputs and gradients by name: arrays, tensors or numbers.
 Results = Mapping[str, Any]
@@ -147,11 +149,18 @@ def choose(names: Iterable[str]) -> list[Work]:
     return list((chosen or known).values())
 
 
-def missing(name: str, *packages: str) -> Absent | None:
-    """An `Absent` where a package that a peer needs is not installed, with the command that installs it."""
+def peer(name: str, packages: Iterable[str], build: Callable[[], Contender]) -> Contender | Absent:
+    """A contender that needs packages: an `Absent` where one is not installed, with the command that installs it, or
+    where the library does not do what is asked of it."""
     lacking = [package for package in packages if importlib.util.find_spec(package) is None]
-    if not lacking:
-        return None
-    return Absent(
-        name, f"not installed: {', '.join(lacking)}; install with: pip install -c constraints.txt -e '.[bench]'"
-    )
+    if lacking:
+        return Absent(name, f"not installed: {', '.join(lacking)}; install with: {_INSTALL}")
+    try:
+        return build()
+    except Exception as error:
+        return Absent(name, failure(error))
+
+
+def failure(error: BaseException) -> str:
+    """One line of what went wrong."""
+    return f"failed: {type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"

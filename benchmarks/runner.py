@@ -10,14 +10,15 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 from benchmarks.agreement import worst
-from benchmarks.registry import Absent, Case, Contender, Work
+from benchmarks.registry import Absent, Case, Contender, Work, failure
 
-__all__ = ["ROUNDS", "Result", "available_cores", "pinned", "run", "run_apart"]
+__all__ = ["ROUNDS", "Result", "as_json", "available_cores", "conclude", "limit_memory", "pinned", "run", "run_apart"]
 
 ROUNDS = 7
 _ROUND_SECONDS = 0.3  # a contender runs at least so long in each round
@@ -76,10 +77,11 @@ def run(work: Work, rounds: int = ROUNDS) -> Result:
     case = work.build()
     result = Result.of(work, case.note)
     contenders = _agreeing(case, result)
-    if result.agrees and contenders:
-        figures = _rates(contenders, case, rounds) if work.measure == "rate" else _memories(contenders, rounds)
+    if result.agrees:
+        measure = partial(_rates, case=case) if work.measure == "rate" else _memories
+        figures = measure(contenders, rounds=rounds, failed=result.absent)
         result.rounds = rounds
-        conclude(result, work, figures)
+        conclude(result, work, figures, case.ours.name)
         limit = case.limit() if case.limit else None
         if limit and result.ours:
             result.limit, result.limit_why = limit.figure, limit.why
@@ -96,48 +98,67 @@ def _agreeing(case: Case, result: Result) -> list[Contender]:
             result.absent[contender.name] = contender.why
             continue
         expected = contender.reference() if contender.reference else reference
-        name, difference = worst(contender.results(), expected, case.allowed)
-        result.differences[contender.name] = [name, difference]
-        agrees = difference <= case.allowed(name)
+        try:
+            name, difference = worst(contender.results(), expected, case.allowed)
+        except (RuntimeError, MemoryError) as error:
+            result.absent[contender.name] = failure(error)
+            agrees = False
+        else:
+            result.differences[contender.name] = [name, difference]
+            agrees = difference <= case.allowed(name)
+            if not agrees:
+                facts = f"{name} is {difference:.1e} from the reference, {case.allowed(name):.0e} is allowed"
+                result.absent[contender.name] = f"does not agree: {facts}"
         if contender is case.ours:
             result.agrees = agrees
         if agrees:
             agreeing.append(contender)
-        else:
-            result.absent[contender.name] = f"does not agree: {name} is {difference:.1e} from the reference"
     return agreeing
 
 
-def conclude(result: Result, work: Work, figures: dict[str, list[float]]) -> None:
-    """Put what the figures of every round say into the result; ours are the first."""
-    medians = {name: statistics.median(values) for name, values in figures.items()}
-    result.spread = {name: [min(values), max(values)] for name, values in figures.items()}
-    ours, *others = medians
-    result.ours = medians[ours]
-    result.peers = {name: medians[name] for name in others}
-    if others:
-        better = max if work.measure == "rate" else min
-        result.best_peer = better(others, key=lambda name: medians[name])
-        result.ratio = medians[ours] / medians[result.best_peer]
+def conclude(result: Result, work: Work, figures: Mapping[str, Sequence[float]], ours: str) -> None:
+    """Put what the figures of every round say into the result; `ours` is whose are ours."""
+    medians = {name: statistics.median(values) for name, values in figures.items() if values}
+    result.spread = {name: [min(values), max(values)] for name, values in figures.items() if values}
+    result.ours = medians.pop(ours, None)
+    result.peers = medians
+    if medians and result.ours is not None:
+        result.best_peer = (max if work.measure == "rate" else min)(medians, key=lambda name: medians[name])
+        result.ratio = result.ours / medians[result.best_peer]
         result.reached = work.reached(result.ratio)
 
 
-def _rates(contenders: Sequence[Contender], case: Case, rounds: int) -> dict[str, list[float]]:
-    """Amounts a second of each contender in every round, the order turned round each time."""
+def _rates(contenders: Sequence[Contender], case: Case, rounds: int, failed: dict[str, str]) -> dict[str, list[float]]:
+    """Amounts a second of each contender in every round."""
     repeats: dict[str, int] = {}
-    for contender in contenders:
-        # What is compiled or allocated at first use has been by now: the results were checked.
-        seconds = _seconds(contender.run)
-        if seconds < _ROUND_SECONDS:
-            seconds = min(seconds, _seconds(contender.run))
-        repeats[contender.name] = max(1, round(_ROUND_SECONDS / seconds))
-    rates: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+
+    def rate(contender: Contender) -> float:
+        if contender.name not in repeats:
+            # What is compiled or allocated at first use has been by now: the results were checked.
+            seconds = _seconds(contender.run)
+            if seconds < _ROUND_SECONDS:
+                seconds = min(seconds, _seconds(contender.run))
+            repeats[contender.name] = max(1, round(_ROUND_SECONDS / seconds))
+        n = repeats[contender.name]
+        amount = case.amount if contender.amount is None else contender.amount
+        return n * amount / _seconds(contender.run, n)
+
+    return _interleaved(contenders, rate, rounds, failed)
+
+
+def _interleaved(
+    contenders: Sequence[Contender], measure: Callable[[Contender], float], rounds: int, failed: dict[str, str]
+) -> dict[str, list[float]]:
+    """A figure of each contender in every round, the order turned round each time; one that fails is left out."""
+    figures: dict[str, list[float]] = {contender.name: [] for contender in contenders}
     for turn in range(rounds):
         for contender in contenders if turn % 2 == 0 else contenders[::-1]:
-            n = repeats[contender.name]
-            amount = case.amount if contender.amount is None else contender.amount
-            rates[contender.name].append(n * amount / _seconds(contender.run, n))
-    return rates
+            if contender.name not in failed:
+                try:
+                    figures[contender.name].append(measure(contender))
+                except (RuntimeError, MemoryError) as error:
+                    failed[contender.name] = failure(error)
+    return {name: values for name, values in figures.items() if name not in failed}
 
 
 def _seconds(function: Callable[[], object], repeats: int = 1) -> float:
@@ -147,24 +168,36 @@ def _seconds(function: Callable[[], object], repeats: int = 1) -> float:
     return time.perf_counter() - begin
 
 
-def _memories(contenders: Sequence[Contender], rounds: int) -> dict[str, list[float]]:
+def _memories(contenders: Sequence[Contender], rounds: int, failed: dict[str, str]) -> dict[str, list[float]]:
     """MB that a run of each contender holds at its highest, beyond what was held before it."""
-    used: dict[str, list[float]] = {contender.name: [] for contender in contenders}
-    for turn in range(rounds):
-        for contender in contenders if turn % 2 == 0 else contenders[::-1]:
-            with contextlib.suppress(OSError, AttributeError):
-                ctypes.CDLL(None).malloc_trim(0)
-            Path("/proc/self/clear_refs").write_text("5")  # the highest so far is now the present
-            before = _status("VmRSS")
-            contender.run()
-            used[contender.name].append((_status("VmHWM") - before) / 1e6)
-    return used
+
+    def highest(contender: Contender) -> float:
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")  # the highest so far is now the present
+        before = _status("VmRSS")
+        contender.run()
+        return (_status("VmHWM") - before) / 1e6
+
+    return _interleaved(contenders, highest, rounds, failed)
 
 
 def _status(key: str) -> float:
     """Bytes, from what Linux says of this process."""
     lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return 1024 * float(lines[key].split()[0])
+
+
+def limit_memory() -> None:
+    """Let allocations of this process fail where the machine has no more, so that a contender is told that it cannot,
+    and if that does not help let the system end this process before any other."""
+    with contextlib.suppress(OSError, ImportError, ValueError):
+        import resource
+
+        facts = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        most = int(0.9 * 1024 * int(facts["MemAvailable"].split()[0]))
+        resource.setrlimit(resource.RLIMIT_DATA, (most, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def available_cores() -> list[int]:

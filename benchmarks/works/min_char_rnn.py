@@ -16,7 +16,7 @@ import torch
 from benchmarks.agreement import TOLERANCES
 from benchmarks.limits import product_rate, read_bandwidth
 from benchmarks.peers import numpy_programs
-from benchmarks.registry import Absent, Case, Contender, Limit, Results, Work, missing
+from benchmarks.registry import Absent, Case, Contender, Limit, Results, Work, peer
 from benchmarks.works.training import update
 from unrolled.cells import find_cell
 from unrolled.data.store import Tokens
@@ -187,15 +187,17 @@ class TorchMinCharRNN:
 
 def _jax(recipe: Recipe, precision: Precision) -> Contender | Absent:
     name = "JAX scan"
-    if absent := missing(name, "jax"):
-        return absent
-    import jax
 
-    jax.config.update("jax_enable_x64", precision == "float64")
-    from benchmarks.peers.jax_networks import MinCharRNN
+    def build() -> Contender:
+        import jax
 
-    peer = MinCharRNN(recipe.weights, recipe.ids, T, ITERATIONS)
-    return Contender(name, peer.run, peer.results)
+        jax.config.update("jax_enable_x64", precision == "float64")
+        from benchmarks.peers.jax_networks import MinCharRNN
+
+        program = MinCharRNN(recipe.weights, recipe.ids, T, ITERATIONS)
+        return Contender(name, program.run, program.results)
+
+    return peer(name, ["jax"], build)
 
 
 def _build(precision: Precision) -> Case:

@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.agreement import TOLERANCES
 from benchmarks.limits import product_rate, read_bandwidth
-from benchmarks.registry import Absent, Case, Contender, Limit, Results, Work, missing
+from benchmarks.registry import Absent, Case, Contender, Limit, Results, Work, peer
 from unrolled.cells import find_cell
 from unrolled.layers import RecurrentLayer
 from unrolled.training.memory import keep_freed_memory
@@ -68,13 +68,15 @@ class Scans:
 
     def jax(self, method: str) -> Contender | Absent:
         """JAX."""
-        name = f"JAX {method}"
-        if absent := missing(name, "jax"):
-            return absent
-        from benchmarks.peers.jax_scans import Scan
 
-        peer = Scan(self.cell, method, self.start, self.x, self.above)
-        return Contender(name, peer.run, lambda: peer.results(self.rows))
+        def build() -> Contender:
+            from benchmarks.peers.jax_scans import Scan
+
+            scan = Scan(self.cell, method, self.start, self.x, self.above)
+            return Contender(name, scan.run, lambda: scan.results(self.rows))
+
+        name = f"JAX {method}"
+        return peer(name, ["jax"], build)
 
     def reference(self) -> Results:
         """In float64: forward once for the states between chunks, then chunk by chunk back."""

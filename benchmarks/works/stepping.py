@@ -12,7 +12,7 @@ import torch
 from benchmarks.agreement import TOLERANCES
 from benchmarks.limits import products_limit, reading_limit
 from benchmarks.peers.torch_modules import TorchLanguageModel
-from benchmarks.registry import Absent, Case, Contender, Limit, Results, Work, missing
+from benchmarks.registry import Absent, Case, Contender, Limit, Results, Work, peer
 from unrolled.cells import find_cell
 from unrolled.tasks.configuration import LanguageModelConfig
 from unrolled.tasks.language_model import LanguageModel
@@ -131,12 +131,14 @@ class Stepping:
     def onnx(self, length: int, int8: bool) -> Contender | Absent:
         """ONNX Runtime."""
         name = "ONNX Runtime int8" if int8 else "ONNX Runtime"
-        if absent := missing(name, "onnx", "onnxruntime"):
-            return absent
-        from benchmarks.peers.onnx_steps import OnnxSteps
 
-        steps = OnnxSteps(TorchLanguageModel(self.model), self.streams, torch.get_num_threads(), int8)
-        return self._contender(name, lambda: steps.sample(length), lambda: steps.nats(self.ids), length)
+        def build() -> Contender:
+            from benchmarks.peers.onnx_steps import OnnxSteps
+
+            steps = OnnxSteps(TorchLanguageModel(self.model), self.streams, torch.get_num_threads(), int8)
+            return self._contender(name, lambda: steps.sample(length), lambda: steps.nats(self.ids), length)
+
+        return peer(name, ["onnx", "onnxruntime"], build)
 
     def limit(self) -> Limit:
         """One stream: every weight is read once a symbol, but for what a symbol brings to the first layer, which is a

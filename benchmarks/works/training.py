@@ -17,7 +17,7 @@ import torch
 from benchmarks.agreement import TOLERANCES
 from benchmarks.limits import products_limit
 from benchmarks.peers.torch_modules import TorchTraining
-from benchmarks.registry import Absent, Case, Contender, Limit, Results, Work, missing
+from benchmarks.registry import Absent, Case, Contender, Limit, Results, Work, peer
 from unrolled.cells import Equations, find_cell
 from unrolled.data.store import Tokens
 from unrolled.runs import Run
@@ -155,20 +155,23 @@ class Training:
 
 def _jax(training: Training) -> Contender | Absent:
     name, shape = "JAX scan", training.shape
-    if absent := missing(name, "jax"):
-        return absent
-    from benchmarks.peers.jax_networks import JaxTraining
 
-    ids, bfloat16 = training.ids, shape.precision == "bfloat16"
-    peer = JaxTraining(training.start, ids, str(shape.equations), shape.layers, clip=CLIP, rate=RATE, bfloat16=bfloat16)
-    return Contender(name, peer.step, peer.results)
+    def build() -> Contender:
+        from benchmarks.peers.jax_networks import JaxTraining
+
+        bfloat16 = shape.precision == "bfloat16"
+        options = {"clip": CLIP, "rate": RATE, "bfloat16": bfloat16}
+        jax = JaxTraining(training.start, training.ids, str(shape.equations), shape.layers, **options)
+        return Contender(name, jax.step, jax.results)
+
+    return peer(name, ["jax"], build)
 
 
 def _torch(training: Training) -> Contender:
     shape = training.shape
     ids = torch.from_numpy(training.ids)
-    peer = TorchTraining(training.model, ids, CLIP, RATE, shape.precision == "bfloat16")
-    return Contender(f"nn.{str(shape.equations).upper()}", peer.step, peer.results)
+    module = TorchTraining(training.model, ids, CLIP, RATE, shape.precision == "bfloat16")
+    return Contender(f"nn.{str(shape.equations).upper()}", module.step, module.results)
 
 
 def _build(shape: Shape) -> Case:
