@@ -27,8 +27,8 @@ from unrolled.kernels.operations import State, run
 __all__ = ["Tiling", "serves", "tiling", "unroll"]
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-# Shared memory that a program takes, in multiples of the recurrent matrices it holds: 1.2 to 1.4 forward and 1.3 to 1.9
-# backward, as compiled for built-in cells on sm_90.
+# Shared memory that a program takes, in multiples of the recurrent matrices it holds: 1.2 to 1.5 forward and 1.3 to 2
+# backward, as built-in cells of 64 units and more are compiled for sm_90. Smaller ones fit in any case.
 _TAKEN = 1.75
 # What every GPU of the last generations gives to a program, and what is assumed where there is none: bytes.
 _SHARED = 99 * 1024
@@ -328,7 +328,8 @@ def _run_backward(loop: _Loop, arrays: Arrays, steps: int) -> Arrays:
     chunks: list[Arrays] = []
     for begin in reversed(range(0, steps, gpu_graphs.CHUNK)):
         length = min(gpu_graphs.CHUNK, steps - begin)
-        part = _between(arrays, begin, begin + length)
+        read = {name: arrays[name] for name in loop.layout.backward_arrays if name in arrays}
+        part = _between(read, begin, begin + length)
         if begin:
             part |= {f"s{name[1:]}": array[:, begin - 1] for name, array in arrays.items() if name[0] == "n"}
         call = partial(loop.backward, steps=length)
