@@ -121,7 +121,7 @@ class JaxTraining:
         rate: float,
         bfloat16: bool,
     ) -> None:
-        self._state, self._cell, self._layers = {k: np.array(v) for k, v in state.items()}, cell, layers
+        self._state, self._cell, self._layers = {k: np.asarray(v).copy() for k, v in state.items()}, cell, layers
         self._ids = jnp.asarray(ids.astype(np.int32))
         loss = partial(_loss, cell=cell, bfloat16=bfloat16)
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Mapping
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,10 @@ from benchmarks.agreement import TOLERANCES
 from benchmarks.limits import product_rate, read_bandwidth
 from benchmarks.peers import numpy_programs
 from benchmarks.registry import Absent, Case, Contender, Limit, Results, Work, peer
-from benchmarks.works.training import update
+from benchmarks.works.training import scratch_run, update
 from unrolled.cells import find_cell
 from unrolled.data.store import Tokens
 from unrolled.kernels import Kernel
-from unrolled.runs import Run
 from unrolled.tasks.language_model import LanguageModel, LanguageModelTask
 from unrolled.training.configuration import Precision
 from unrolled.training.loop import Trainer
@@ -56,19 +54,22 @@ class Recipe:
     """
 
     def __init__(self, precision: Precision) -> None:
-        self._precision, self._dtype = precision, getattr(torch, precision)
+        self._dtype = getattr(torch, precision)
         self.ids = text()
         options = {"steps": 10_000_000, "precision": precision}
         _, self._network, self._config, _ = read_options(options, "min-char-rnn")
         torch.manual_seed(0)
-        self._model, self._trainer = self._build(self._dtype)
+        self._model = self._build(self._dtype)
         self.start = {name: value.clone() for name, value in self._model.state_dict().items()}
 
-    def _build(self, dtype: torch.dtype, kernel: Kernel | None = None) -> tuple[LanguageModel, Trainer]:
-        model = LanguageModel(int(self.ids.max()) + 1, find_cell("rnn"), self._network, kernel=kernel).to(dtype)
-        task = LanguageModelTask(model, Tokens(self.ids), Tokens(self.ids[:0]), batch=1, length=T, seed=0, shift=False)
-        self._directory = tempfile.TemporaryDirectory()
-        return model, Trainer(task, self._config, Run.create(Path(self._directory.name) / "run", {}, {}))
+    def _build(self, dtype: torch.dtype, kernel: Kernel | None = None) -> LanguageModel:
+        return LanguageModel(int(self.ids.max()) + 1, find_cell("rnn"), self._network, kernel=kernel).to(dtype)
+
+    @cached_property
+    def _trainer(self) -> Trainer:
+        train, valid = Tokens(self.ids), Tokens(self.ids[:0])
+        task = LanguageModelTask(self._model, train, valid, batch=1, length=T, seed=0, shift=False)
+        return Trainer(task, self._config, scratch_run())
 
     @property
     def weights(self) -> dict[str, npt.NDArray[Any]]:
@@ -92,7 +93,7 @@ class Recipe:
 
     def reference(self) -> Results:
         """The same by the plain loop over time in float64, and Adagrad written out."""
-        network = LanguageModel(int(self.ids.max()) + 1, find_cell("rnn"), self._network, kernel="reference").double()
+        network = self._build(torch.float64, kernel="reference")
         network.load_state_dict(self.start)
         ids = torch.from_numpy(self.ids[: T + 1])
         logits, _ = network(ids[None, :-1])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,10 @@ from unrolled.training.loop import Trainer
 from unrolled.training.memory import keep_freed_memory
 from unrolled.training.optimizers import build_optimizer
 
-__all__ = ["CLIP", "RATE", "Shape", "Training", "V", "update", "works"]
+__all__ = ["CLIP", "RATE", "Shape", "Training", "V", "scratch_run", "update", "works"]
 
 V, CLIP, RATE = 100, 5.0, 1e-3
+_CHUNKS = 16  # of the text: an epoch
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,12 @@ class Shape:
         return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
 
 
+def scratch_run() -> Run:
+    """A run for a trainer that is only asked for updates, which write nothing: its directory is gone again."""
+    with tempfile.TemporaryDirectory() as directory:
+        return Run.create(Path(directory) / "run", {}, {})
+
+
 def update(trainer: Trainer, count: int) -> None:
     """So many updates, as training makes them."""
     while count > 0:
@@ -83,24 +90,19 @@ class Training:
         network = LanguageModelConfig(hidden_size=shape.hidden, layers=shape.layers, dropout=0.0)
         self.model = LanguageModel(V, shape.cell, network)
         self.start = {name: value.clone() for name, value in self.model.state_dict().items()}
-        chunks = 16
-        self.stream = np.random.default_rng(0).integers(V, size=shape.batch * shape.steps * chunks + 1)
-        task = LanguageModelTask(
-            self.model,
-            Tokens(self.stream),
-            Tokens(self.stream[:0]),
-            batch=shape.batch,
-            length=shape.steps,
-            seed=0,
-            shift=False,
-        )
+        self.stream = np.random.default_rng(0).integers(V, size=shape.batch * shape.steps * _CHUNKS + 1)
         self.config = TrainingConfig(
             steps=1_000_000, batch=shape.batch, length=shape.steps, learning_rate=RATE, schedule="constant",
             weight_decay=0.0, clip_norm=CLIP, shift=False, precision=shape.precision,
         )  # fmt: skip
-        self._directory = tempfile.TemporaryDirectory()
-        self.trainer = Trainer(task, self.config, Run.create(Path(self._directory.name) / "run", {}, {}))
         self._rows = np.arange(shape.batch) * ((len(self.stream) - 1) // shape.batch)
+
+    @cached_property
+    def trainer(self) -> Trainer:
+        """Of the model; what it compiles is compiled when it is first asked for."""
+        train, valid, shape = Tokens(self.stream), Tokens(self.stream[:0]), self.shape
+        task = LanguageModelTask(self.model, train, valid, batch=shape.batch, length=shape.steps, seed=0, shift=False)
+        return Trainer(task, self.config, scratch_run())
 
     @property
     def ids(self) -> np.ndarray[Any, np.dtype[np.int64]]:
