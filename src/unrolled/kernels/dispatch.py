@@ -10,13 +10,13 @@ import torch
 from unrolled.cells import Equations
 from unrolled.cells.derivation import derive
 from unrolled.errors import ConfigurationError, nearest
-from unrolled.kernels import cpu, library, reference, scan, staged
+from unrolled.kernels import cpu, gpu, library, reference, scan, staged
 from unrolled.kernels.operations import State
 from unrolled.kernels.pieces import in_pieces
 
 __all__ = ["KERNELS", "Kernel", "candidates", "choose", "unroll"]
 
-Kernel = Literal["cpu", "library", "scan", "staged", "reference"]
+Kernel = Literal["cpu", "gpu", "library", "scan", "staged", "reference"]
 KERNELS: tuple[Kernel, ...] = get_args(Kernel)
 
 
@@ -37,6 +37,8 @@ def candidates(equations: Equations, state: State, product: torch.dtype) -> list
     if match is not None:
         # Of PyTorch's own only the LSTM is served by oneDNN; on a GPU cuDNN serves all.
         found.insert(0 if match.operator == "lstm" or not on_cpu else len(found), "library")
+    if like.device.type == "cuda" and like.dtype != torch.float64 and gpu.serves(equations, like.shape[1], product):
+        found.append("gpu")
     if not on_cpu and derive(equations).is_linear_in_state:
         found.append("scan")
     return found or ["staged"]
@@ -102,8 +104,8 @@ def unroll(
             return reference.unroll(equations, parameters, x, state, seen)
         if kernel == "staged":
             return staged.unroll(equations, parameters, x, state)
-        if kernel == "scan":
-            return scan.unroll(equations, parameters, x, state)
+        if kernel == "gpu":
+            return gpu.unroll(equations, parameters, x, state)
         match = library.recognise(equations)
         assert match is not None
         return library.unroll(match, parameters, x, state)
@@ -112,6 +114,10 @@ def unroll(
         raise ConfigurationError(f"unknown kernel {kernel!r}", fix=nearest(kernel, KERNELS))
     if kernel == "library" and library.recognise(equations) is None:
         raise ConfigurationError(f"PyTorch has no operator with the equations of {equations.name}", fix="use 'staged'")
+    if kernel == "scan":
+        return scan.unroll(equations, parameters, x, state, resets, lengths)
+    if kernel == "gpu" and lengths is None:
+        return gpu.unroll(equations, parameters, x, state, resets)
     if resets is None and lengths is None:
         return run(x, state, watched)
     return in_pieces(run, x, state, resets, lengths, watched)

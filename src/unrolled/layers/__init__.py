@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from unrolled.layers.around import ComplexLayer, ResidualBlock, WindowLayer
 from unrolled.layers.initial import initialise
 from unrolled.layers.interop import from_torch, to_torch
 from unrolled.layers.recurrent import (
@@ -16,13 +17,16 @@ from unrolled.layers.recurrent import (
 from unrolled.layers.watching import Watch, watch
 
 __all__ = [
+    "ComplexLayer",
     "Dropout",
     "LayerStepping",
     "Recurrent",
     "RecurrentLayer",
+    "ResidualBlock",
     "StackState",
     "StackStepping",
     "Watch",
+    "WindowLayer",
     "detach",
     "from_torch",
     "initialise",
