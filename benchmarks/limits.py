@@ -63,9 +63,11 @@ def _best_seconds(function: Callable[[], object]) -> float:
 
 def product_rate(rows: int, inner: int, columns: int, dtype: torch.dtype) -> tuple[float, str]:
     """Floating-point operations a second of (rows × inner) · (inner × columns) by the best product there is."""
-    a, b = torch.randn(rows, inner).to(dtype), torch.randn(inner, columns).to(dtype)
+    a, b = (torch.randn(shape).mul(20).to(dtype) for shape in ((rows, inner), (inner, columns)))
     best, name = 0.0, ""
     for candidate, product in PRODUCTS.items():
+        if (dtype == torch.int8) != (product is _integers):
+            continue
         try:
             with torch.no_grad():
                 rate = 2 * rows * inner * columns / _best_seconds(product(a, b))
