@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, get_args
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 
 from unrolled.cells.derivation import Product, derive, leaf_name
+from unrolled.data.vocabulary import IntArray
 from unrolled.decoding.engine_source import LOGITS, READ, SAMPLE, SCORE, Precision, engine_source
 from unrolled.decoding.sampling import Floats, Sampler, choose, diverged, uniforms
 from unrolled.decoding.tiles import BLOCK, PANEL
@@ -23,11 +24,10 @@ from unrolled.kernels.compiling import compiled
 from unrolled.kernels.operations import run
 from unrolled.layers import Recurrent, RecurrentLayer
 
-__all__ = ["PRECISIONS", "Engine", "EngineState", "Precision"]
+__all__ = ["PRECISIONS", "Engine", "EngineState"]
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 EngineState = npt.NDArray[np.float32]
-Ids = npt.NDArray[np.int64]
 # A table of what all symbols bring to the first layer is made where it takes no more than this.
 _TABLE_BYTES = 64 * 2**20
 _CHUNK = 256
@@ -67,10 +67,8 @@ class Engine:
                 expected="a stack of cells in one direction, and an output layer over its last",
             )
         self.precision, self.vocabulary_size, self._hidden = precision, len(weight), recurrent.hidden_size
-        equations = recurrent.equations
+        self._equations = equations = recurrent.equations
         derivation = derive(equations)
-        what = f"the stepping engine for {equations.name}" + ("" if precision == "float32" else f" in {precision}")
-        self._function = compiled(what, engine_source(derivation, precision)).run
         layers = [
             {name: value.detach().float().cpu() for name, value in layer.cell_parameters().items()}  # type: ignore[operator]
             for layer in recurrent.layers
@@ -103,6 +101,13 @@ class Engine:
             _flat(table_rows),
             table,
         )
+
+    @cached_property
+    def _function(self) -> Any:
+        # Compiled when it is first needed: what else is wrong is said before.
+        what = f"the stepping engine for {self._equations.name}"
+        what += "" if self.precision == "float32" else f" in {self.precision}"
+        return compiled(what, engine_source(derive(self._equations), self.precision)).run
 
     def initial_state(self, batch: int) -> EngineState:
         """The empty state of some streams: zeros (L, states, B, H)."""
@@ -143,7 +148,7 @@ class Engine:
         streams: int = 1,
         *,
         first: Floats | None = None,
-    ) -> Ids:
+    ) -> IntArray:
         """Symbols (B, length) after a prompt, of several streams side by side.
 
         Stream s is what the seed `sampler.seed + s` gives alone (but where sums rounded otherwise change a choice).
@@ -184,7 +189,9 @@ class Engine:
         self._run(READ, symbols, state)
         return state
 
-    def extend(self, last: Ids, state: EngineState, numbers: Floats, sampler: Sampler) -> tuple[Ids, EngineState]:
+    def extend(
+        self, last: IntArray, state: EngineState, numbers: Floats, sampler: Sampler
+    ) -> tuple[IntArray, EngineState]:
         """Symbols that follow.
 
         Args:
@@ -205,7 +212,7 @@ class Engine:
         self._run(SAMPLE, symbols, state, uniforms=numbers, sampler=sampler)
         return symbols[1:], state
 
-    def _symbols(self, ids: npt.ArrayLike) -> Ids:
+    def _symbols(self, ids: npt.ArrayLike) -> IntArray:
         """Symbols (B, T) as (T, B), none of them outside the vocabulary: compiled code looks nothing up twice."""
         found = np.asarray(ids, np.int64)
         if found.ndim != 2:
@@ -218,7 +225,7 @@ class Engine:
             )
         return np.ascontiguousarray(found.T)
 
-    def _copy(self, state: EngineState | None, symbols: Ids) -> EngineState:
+    def _copy(self, state: EngineState | None, symbols: IntArray) -> EngineState:
         streams = symbols.shape[1]
         if state is None:
             return self.initial_state(streams)
@@ -227,29 +234,30 @@ class Engine:
             raise ConfigurationError("the state has a wrong shape", expected=str(expected), got=str(state.shape))
         return np.array(state, np.float32)
 
-    def _run(self, mode: int, symbols: Ids, state: EngineState, **arrays: Any) -> None:
+    def _run(self, mode: int, symbols: IntArray, state: EngineState, **arrays: Any) -> None:
         """Run the compiled function; the arrays are changed in place. Streams are shared out over threads."""
         steps = len(symbols) - (mode in (SCORE, SAMPLE))
         sampler = arrays.pop("sampler", None) or Sampler()
         options = (sampler.temperature, sampler.top_k, sampler.top_p)
-        streams = symbols.shape[1]
+        function, streams = self._function, symbols.shape[1]
         # Whole blocks, so that a stream's sums do not depend on the number of threads.
         share = -(-streams // (BLOCK * torch.get_num_threads())) * BLOCK
         work = []
         for begin in range(0, streams, max(share, 1)):
             part = slice(begin, begin + share)
-            work.append(partial(self._part, mode, steps, options, part, symbols, state, arrays))
+            work.append(partial(self._part, function, mode, steps, options, part, symbols, state, arrays))
         for bad in _side_by_side(work):
             if bad >= 0:
                 raise diverged()
 
     def _part(
         self,
+        function: Callable[..., int],
         mode: int,
         steps: int,
         options: tuple[float, int, float],
         part: slice,
-        symbols: Ids,
+        symbols: IntArray,
         state: EngineState,
         arrays: dict[str, Any],
     ) -> int:
@@ -259,7 +267,7 @@ class Engine:
         mine["state"] = np.ascontiguousarray(state[:, :, part])
         flat = {name: array.reshape(-1) for name, array in mine.items()}
         streams = mine["symbols"].shape[1]
-        bad: int = self._function(
+        bad = function(
             mode,
             steps,
             streams,

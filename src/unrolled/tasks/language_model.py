@@ -17,13 +17,14 @@ from unrolled.data.configuration import Documents
 from unrolled.data.store import Tokens
 from unrolled.data.streams import Batch, StreamPosition, Streams, sequential
 from unrolled.errors import ConfigurationError
-from unrolled.kernels import Kernel
+from unrolled.kernels import Kernel, linear_cross_entropy
 from unrolled.layers import Dropout, Recurrent, RecurrentLayer, StackState, StackStepping, detach, initialise
 from unrolled.tasks import Loss, Small
 from unrolled.tasks.configuration import LanguageModelConfig
 
 if TYPE_CHECKING:
-    from unrolled.decoding.engine import Engine, Precision
+    from unrolled.decoding.engine import Engine
+    from unrolled.decoding.engine_source import Precision
 
 __all__ = ["LanguageModel", "LanguageModelStepping", "LanguageModelTask", "OneHot", "read", "streams_for"]
 
@@ -121,22 +122,27 @@ class LanguageModel(torch.nn.Module):
         Returns:
             logits (B, T, V), and the state after the last symbol.
         """
+        y, state = self._read(ids, state, resets)
+        return self.output(y), state
+
+    def _read(
+        self, ids: torch.Tensor, state: StackState | None, resets: torch.Tensor | None
+    ) -> tuple[torch.Tensor, StackState]:
+        """What the output layer gets (B, T, H), and the state after the last symbol."""
         x = self.embedding(ids).to(self.output.weight.dtype)
         if self.variational:
             x = self.dropout(x)
         y, state = self.recurrent(x, state, resets)
-        return self.output(self.dropout(y)), state
+        return self.dropout(y), state
 
     def losses(self, batch: Batch, state: StackState | None) -> tuple[torch.Tensor, StackState]:
         """Nats of every target of a batch (B, T), 0 where it does not count; and the state after it."""
         device = self.output.weight.device
         x, y = batch.x.to(device), batch.y.to(device)
         resets = None if batch.resets is None else batch.resets.to(device)
-        logits, state = self(x, state, resets)
-        if logits.dtype != torch.float64:
-            logits = logits.float()
-        nats = torch.nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view_as(y)
-        return nats if batch.weights is None else nats * batch.weights.to(nats), state
+        weights = None if batch.weights is None else batch.weights.to(device)
+        hidden, state = self._read(x, state, resets)
+        return linear_cross_entropy(hidden, self.output.weight, self.output.bias, y, weights), state
 
     def stepping(self) -> LanguageModelStepping:
         """The model with its weights packed, for one symbol after the other without gradients."""

@@ -26,7 +26,8 @@ from unrolled.verbs.listening import Listener, counted
 from unrolled.verbs.origins import open_store
 
 if TYPE_CHECKING:
-    from unrolled.decoding.engine import Engine, Precision
+    from unrolled.decoding.engine import Engine
+    from unrolled.decoding.engine_source import Precision
 
 __all__ = ["LanguageModelRun", "Report", "open_run"]
 
