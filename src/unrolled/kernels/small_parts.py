@@ -34,11 +34,13 @@ _compiled: Callable[[Callable[..., Any]], Any] = njit(fastmath=FLAGS, error_mode
 
 
 @_compiled
-def transpose(a: Any, wide: int, rows: int, columns: int, into: Any, into_wide: int) -> None:
-    """into[j, i] = a[i, j], for (rows, columns) of a."""
+def transpose(
+    a: Any, begin: int, wide: int, rows: int, columns: int, into: Any, into_begin: int, into_wide: int
+) -> None:
+    """into[j, i] = a[i, j], for (rows, columns) of a; each begins somewhere in an array."""
     for i in range(rows):
-        row = a[i * wide : i * wide + columns]
-        column = into[i:]
+        row = a[begin + i * wide : begin + i * wide + columns]
+        column = into[into_begin + i :]
         for j in range(columns):
             column[j * into_wide] = row[j]
 
@@ -52,18 +54,18 @@ def copy(into: Any, begin: int, of: Any, at: int, length: int) -> None:
 
 
 @_compiled
-def gather(table: Any, width: int, slot: int, wide: int, symbols: Any, into: Any) -> None:
-    """Row i of `into` is the part from `slot` on of the table's row of symbol i."""
+def gather(table: Any, width: int, slot: int, wide: int, symbols: Any, into: Any, begin: int) -> None:
+    """Row i from `begin` on is the part from `slot` on of the table's row of symbol i."""
     for i in range(symbols.size):
-        copy(into, i * wide, table, symbols[i] * width + slot, wide)
+        copy(into, begin + i * wide, table, symbols[i] * width + slot, wide)
 
 
 @_compiled
-def scatter(table: Any, width: int, slot: int, wide: int, symbols: Any, of: Any) -> None:
-    """Add row i of `of` to the part from `slot` on of the table's row of symbol i."""
+def scatter(table: Any, width: int, slot: int, wide: int, symbols: Any, of: Any, begin: int) -> None:
+    """Add row i from `begin` on to the part from `slot` on of the table's row of symbol i."""
     for i in range(symbols.size):
-        begin = symbols[i] * width + slot
-        to, row = table[begin : begin + wide], of[i * wide : (i + 1) * wide]
+        at = symbols[i] * width + slot
+        to, row = table[at : at + wide], of[begin + i * wide : begin + (i + 1) * wide]
         for j in range(wide):
             to[j] += row[j]
 

@@ -19,7 +19,8 @@ from unrolled.kernels.source import HEADER, number, translate
 __all__ = ["arrays", "input_matrices", "is_plain", "source"]
 
 _NJIT = 'fastmath=FLAGS, error_model="numpy", nogil=True'
-_SIZES = "steps, batch, units, wide, inputs, in_wide, looked_up"
+_GIVEN = "ids, resets, w, g, scratch, carried, table, width"
+_ARGUMENTS = f"steps, batch, units, wide, inputs, in_wide, looked_up, layer, at, {_GIVEN}"
 
 
 def is_plain(equations: Equations, stage: Product) -> bool:
@@ -77,6 +78,11 @@ def _indented(lines: Iterable[str], levels: int = 1) -> list[str]:
     return ["    " * levels + line for line in lines]
 
 
+def _row(array: str, row: str, wide: str, prefix: str = "r") -> str:
+    """An assignment to the slice that is a row of an array."""
+    return f"{prefix}_{array} = scratch[{array} + ({row}) * {wide} : {array} + ({row} + 1) * {wide}]"
+
+
 class _Writer:
     """Writes the functions of one cell."""
 
@@ -85,10 +91,18 @@ class _Writer:
         self.stages = list(enumerate(self.derivation.products))
         self.names = list(arrays(equations))
         self.parameter = {name: index for index, name in enumerate(equations.parameters)}
+        self.vectors = [index for index, kind in enumerate(equations.parameters.values()) if kind == "vector"]
         self.zero = number(0.0, dtype)
 
-    def _arguments(self) -> str:
-        return f"{_SIZES}, resets, {', '.join(self.names)}"
+    def _function(self, name: str, lines: list[str]) -> list[str]:
+        """A function of one layer. The names of arrays are where they begin; `p0` is a parameter of H units, `q0` its
+        gradient."""
+        places = [f"{array} = at[{2 * column}]" for column, array in enumerate(self.names)]
+        units = [
+            line for k in self.vectors for line in (f"p{k} = w[w{k} : w{k} + wide]", f"q{k} = g[g{k} : g{k} + wide]")
+        ]
+        body = [*places, *units, "rows = steps * batch", *lines]
+        return [f"@njit({_NJIT})", f"def {name}({_ARGUMENTS}):", *_indented(body)]
 
     def _wide(self, index: int) -> tuple[str, str]:
         """How many numbers a node has, and how long its rows are."""
@@ -111,10 +125,10 @@ class _Writer:
                 continue
             index = held[name]
             if name in self.parameter:
-                read[name] = f"w{self.parameter[name]}[j]"
+                read[name] = f"p{self.parameter[name]}[j]"
                 continue
             array, wide = self._array(index), self._wide(index)[1]
-            lines.append(f"r_{array} = {array}[(row + b) * {wide} : (row + b + 1) * {wide}]")
+            lines.append(_row(array, "row + b", wide))
             read[name] = f"r_{array}[j]"
         return lines, read
 
@@ -130,30 +144,43 @@ class _Writer:
         each = [*read, *slices, f"for j in range({size[1]}):", *_indented(body)]
         return ["for b in range(batch):", *_indented(each)]
 
-    def _state_slice(self, name: str, array: str, at: str) -> str:
-        return f"{name} = {array}[({at}) * wide : ({at} + 1) * wide]"
-
     def forward(self) -> list[str]:
         """The function that runs over time, from the rows of states before the first step."""
-        lines = self._plain_products()
+        lines = [*self._transposed(), *self._carry("copy(scratch, s{0}, carried, {1}, batch * wide)")]
+        lines += self._plain_products()
         step = ["row = t * batch", "if resets.size:", *_indented(self._resets("s", "row + b"))]
         for number_, stage in self.stages:
             if not is_plain(self.equations, stage):
                 step += self._forward_stage(number_, stage)
         program, ends, slices = self.derivation.output_program, [], []
         for index, state in enumerate(self.equations.states):
-            slices.append(self._state_slice(f"n_s{index}", f"s{index}", "row + batch + b"))
+            slices.append(_row(f"s{index}", "row + batch + b", "wide", "n"))
             ends.append((f"next {state}", f"n_s{index}[j]", False))
-        slices.append(self._state_slice("r_y", "y", "row + b"))
+        slices.append(_row("y", "row + b", "wide"))
         which = self.derivation.output_state
         output = "output" if which is None else f"next {self.equations.states[which]}"
         ends.append((output, "r_y[j]", False))
         step += self._loop(program, ("units", "wide"), slices, {}, ends)
         lines += ["for t in range(steps):", *_indented(step)]
-        return [f"@njit({_NJIT})", f"def forward({self._arguments()}):", *_indented(lines)]
+        lines += self._carry("copy(carried, {1}, scratch, s{0} + rows * wide, batch * wide)")
+        return self._function("forward", lines)
+
+    def _carry(self, call: str) -> list[str]:
+        """A copy of each state from or to where it is kept between updates."""
+        count = len(self.equations.states)
+        return [call.format(index, f"(layer * {count} + {index}) * batch * wide") for index in range(count)]
+
+    def _transposed(self) -> list[str]:
+        lines, of_input = [], input_matrices(self.equations)
+        for index, (name, kind) in enumerate(self.equations.parameters.items()):
+            if kind != "vector":
+                columns, wide = ("inputs", "in_wide") if kind == "input matrix" else ("units", "wide")
+                call = f"transpose(w, w{index}, {wide}, units, {columns}, scratch, t{index}, wide)"
+                lines.append(f"if not looked_up: {call}" if name in of_input else call)
+        return lines
 
     def _resets(self, prefix: str, at: str) -> list[str]:
-        inner = [f"{prefix}{index}[({at}) * wide : ({at} + 1) * wide] = {self.zero}"
+        inner = [f"scratch[{prefix}{index} + ({at}) * wide : {prefix}{index} + ({at} + 1) * wide] = {self.zero}"
                  for index in range(len(self.equations.states))]  # fmt: skip
         return ["for b in range(batch):", "    if resets[row + b]:", *_indented(inner, 2)]
 
@@ -162,47 +189,55 @@ class _Writer:
         for _, stage in self.stages:
             if is_plain(self.equations, stage):
                 for node, weight in zip(stage.maps, stage.weights, strict=True):
+                    matrix = f"scratch, t{self.parameter[weight]}, wide"
                     lines.append(
-                        f"product(m{node}, 0, wide, x, 0, in_wide, 1, t{self.parameter[weight]}, 0, wide, "
-                        "steps * batch, wide, inputs, False)"
+                        f"product(scratch, m{node}, wide, scratch, x, in_wide, 1, {matrix}, rows, wide, inputs, False)"
                     )
-        return ["if not looked_up:", *_indented(lines or ["pass"])]
+        look = [f"gather(table, width, {slot} * wide, wide, ids, scratch, m{node})" for slot, node in self._slots()]
+        embed = ["if layer == 0:", "    gather(table, width, 0, in_wide, ids, scratch, x)"]
+        return ["if looked_up:", *_indented(look or ["pass"]), "else:", *_indented([*embed, *lines])]
+
+    def _slots(self) -> list[tuple[int, int]]:
+        """Of every map of the plain input: which part of the table's rows holds its matrix, and its node."""
+        names = input_matrices(self.equations)
+        plain = [stage for _, stage in self.stages if is_plain(self.equations, stage)]
+        pairs = [pair for stage in plain for pair in zip(stage.weights, stage.maps, strict=True)]
+        return [(names.index(weight), node) for weight, node in pairs]
 
     def _value(self, index: int, stage: Product) -> tuple[str, str, str]:
-        """The array of a product's argument, the row of a step's first stream in it, and what a stream's row is long;
-        that of a parameter is the same for all."""
+        """A product's argument: the array and the place in it where its rows begin, and how long a row is; that of a
+        parameter is the same row for all."""
         node, wide = self.equations.nodes[stage.argument], self._wide(stage.argument)[1]
         if node.op == "parameter":
-            return f"w{self.parameter[node.name]}", "0", "0"
-        array = self._array(stage.argument) if self.derivation.is_leaf(stage.argument) else f"v{index}"
-        return array, f"row * {wide}", wide
+            return "w", f"w{self.parameter[node.name]}", "0"
+        return "scratch", self._array(stage.argument) if self.derivation.is_leaf(stage.argument) else f"v{index}", wide
 
     def _forward_stage(self, index: int, stage: Product) -> list[str]:
         lines, (depth, wide) = [], self._wide(stage.argument)
         if not self.derivation.is_leaf(stage.argument):
-            slices = [f"r_v = v{index}[(row + b) * {wide} : (row + b + 1) * {wide}]"]
-            program = self.derivation.argument_programs[stage]
-            lines += self._loop(program, (depth, wide), slices, {}, [("argument", "r_v[j]", False)])
-        array, begin, stride = self._value(index, stage)
+            slices, program = [_row(f"v{index}", "row + b", wide)], self.derivation.argument_programs[stage]
+            lines += self._loop(program, (depth, wide), slices, {}, [("argument", f"r_v{index}[j]", False)])
+        home, begin, stride = self._value(index, stage)
         for node, weight in zip(stage.maps, stage.weights, strict=True):
             lines.append(
-                f"product(m{node}, row * wide, wide, {array}, {begin}, {stride}, 1, t{self.parameter[weight]}, 0, "
-                f"wide, batch, wide, {depth}, False)"
+                f"product(scratch, m{node} + row * wide, wide, {home}, {begin} + row * {stride}, {stride}, 1, scratch, "
+                f"t{self.parameter[weight]}, wide, batch, wide, {depth}, False)"
             )
         return lines
 
     def backward(self) -> list[str]:
         """The function that goes back, from dy and the adjoints of the states after the last step."""
-        vectors = [index for index, kind in enumerate(self.equations.parameters.values()) if kind == "vector"]
-        lines = [f"g{index}[:] = {self.zero}" for index in vectors] + [f"dx[:] = {self.zero}"]
-        lines += [f"ds{index}[:] = {self.zero}" for index in range(len(self.equations.states))]
+        lines = [f"q{index}[:] = {self.zero}" for index in self.vectors]
+        lines.append(f"scratch[dx : dx + rows * in_wide] = {self.zero}")
+        states = range(len(self.equations.states))
+        lines += [f"scratch[ds{index} : ds{index} + batch * wide] = {self.zero}" for index in states]
         step = ["row = t * batch", *self._backward_output()]
         for index, stage in reversed(self.stages):
             if not is_plain(self.equations, stage):
                 step += self._backward_stage(index, stage)
         step += ["if resets.size:", *_indented(self._resets("ds", "b"))]
         lines += ["for t in range(steps - 1, -1, -1):", *_indented(step), *self._weights()]
-        return [f"@njit({_NJIT})", f"def backward({self._arguments()}):", *_indented(lines)]
+        return self._function("backward", lines)
 
     def _adjoint_ends(self, program: Program, first: bool) -> tuple[list[str], list[tuple[str, str, bool]]]:
         """Where the adjoints of leaves go; the first program of a step writes what later ones add to."""
@@ -211,20 +246,20 @@ class _Writer:
             name = f"d {leaf_name(self.equations, index)}" if node.op in ("map", "input") else ""
             if name and (name in given or (first and node.op == "map")):
                 array, wide = ("dx", "in_wide") if node.op == "input" else (f"d{index}", "wide")
-                slices.append(f"r_{array} = {array}[(row + b) * {wide} : (row + b + 1) * {wide}]")
+                slices.append(_row(array, "row + b", wide))
                 ends.append((name, f"r_{array}[j]", not first or node.op == "input"))
         for index, state in enumerate(self.equations.states):
             if first or f"d {state}" in given:
-                slices.append(f"r_ds{index} = ds{index}[b * wide : (b + 1) * wide]")
+                slices.append(_row(f"ds{index}", "b", "wide"))
                 ends.append((f"d {state}", f"r_ds{index}[j]", not first))
-        ends += [(f"d {name}", f"g{index}[j]", True) for name, index in self.parameter.items() if f"d {name}" in given]
+        ends += [(f"d {name}", f"q{index}[j]", True) for name, index in self.parameter.items() if f"d {name}" in given]
         # An input that is a node more than once is a leaf once.
         return list(dict.fromkeys(slices)), list(dict.fromkeys(ends))
 
     def _backward_output(self) -> list[str]:
         program, which = self.derivation.output_adjoint, self.derivation.output_state
         slices, ends = self._adjoint_ends(program, first=True)
-        slices.append(self._state_slice("r_dy", "dy", "row + b"))
+        slices.append(_row("dy", "row + b", "wide"))
         leaves = {f"d next {state}": f"r_ds{index}[j]" for index, state in enumerate(self.equations.states)}
         if which is None:
             leaves["d output"] = "r_dy[j]"
@@ -237,30 +272,29 @@ class _Writer:
         """Pass on the adjoints of a product's results to what it is of."""
         node, lines = self.equations.nodes[stage.argument], []
         size, wide = self._wide(stage.argument)
-        into, begin, add = f"dv{index}", "0", False
+        into, add = f"dv{index}", False
         if node.op == "state":
             into, add = f"ds{self.equations.states.index(node.name)}", True
         elif node.op == "map":
-            into, begin, add = f"d{stage.argument}", "row * wide", True
-        streams, result_wide = "batch", wide
+            into, add = f"d{stage.argument} + row * wide", True
         for map_, weight in zip(stage.maps, stage.weights, strict=True):
+            matrix = f"w, w{self.parameter[weight]}, {wide}"
             if node.op == "parameter":
-                # The sum over streams: all their rows go to the one row of the gradient.
-                target = f"g{self.parameter[node.name]}"
-                lines += ["for b in range(batch):",
-                          f"    product({target}, 0, wide, d{map_}, (row + b) * wide, wide, 1, "
-                          f"w{self.parameter[weight]}, 0, wide, 1, wide, units, True)"]  # fmt: skip
+                # All streams have the one row: their sum is formed there.
+                result = f"g, g{self.parameter[node.name]}, 0"
+                call = (
+                    f"product({result}, scratch, d{map_} + (row + b) * wide, wide, 1, {matrix}, 1, wide, units, True)"
+                )
+                lines += ["for b in range(batch):", f"    {call}"]
                 continue
-            lines.append(
-                f"product({into}, {begin}, {result_wide}, d{map_}, row * wide, wide, 1, w{self.parameter[weight]}, 0, "
-                f"{wide}, {streams}, {wide}, units, {add})"
-            )
+            call = f"product(scratch, {into}, {wide}, scratch, d{map_} + row * wide, wide, 1, {matrix}"
+            lines.append(f"{call}, batch, {wide}, units, {add})")
             add = True
         if not self.derivation.is_leaf(stage.argument):
             program = self.derivation.argument_adjoint(stage)
             slices, ends = self._adjoint_ends(program, first=False)
-            slices.append(f"r_dv = dv{index}[b * {wide} : (b + 1) * {wide}]")
-            lines += self._loop(program, (size, wide), slices, {"d argument": "r_dv[j]"}, ends)
+            slices.append(_row(f"dv{index}", "b", wide))
+            lines += self._loop(program, (size, wide), slices, {"d argument": f"r_dv{index}[j]"}, ends)
         return lines
 
     def _weights(self) -> list[str]:
@@ -270,57 +304,30 @@ class _Writer:
         written: set[str] = set()
         for index, stage in self.stages:
             here = plain if is_plain(self.equations, stage) else lines
-            array, _, stride = self._value(index, stage)
+            home, begin, stride = self._value(index, stage)
             wide = self._wide(stage.argument)[1]
             for node, weight in zip(stage.maps, stage.weights, strict=True):
                 which = self.parameter[weight]
                 here.append(
-                    f"product(g{which}, 0, {wide}, d{node}, 0, 1, wide, {array}, 0, {stride}, units, {wide}, "
-                    f"steps * batch, {weight in written})"
+                    f"product(g, g{which}, {wide}, scratch, d{node}, 1, wide, {home}, {begin}, {stride}, units, "
+                    f"{wide}, rows, {weight in written})"
                 )
                 if here is plain:
                     here.append(
-                        f"product(dx, 0, in_wide, d{node}, 0, wide, 1, w{which}, 0, in_wide, steps * batch, in_wide, "
-                        "units, True)"
+                        f"product(scratch, dx, in_wide, scratch, d{node}, wide, 1, w, w{which}, in_wide, rows, "
+                        "in_wide, units, True)"
                     )
                 written.add(weight)
-        return ["if not looked_up:", *_indented(plain or ["pass"]), *lines]
+        back = [f"scatter(table, width, {slot} * wide, wide, ids, scratch, d{node})" for slot, node in self._slots()]
+        embed = ["if layer == 0:", "    scatter(table, width, 0, in_wide, ids, scratch, dx)"]
+        return ["if looked_up:", *_indented(back or ["pass"]), "else:", *_indented([*plain, *embed]), *lines]
 
     def train(self) -> str:
         """The function `train`, from its template."""
-        slices, transposed, slots = [], [], []
-        for column, (name, like) in enumerate(arrays(self.equations).items()):
-            home = {"w": "w", "g": "g"}[like[0]] if like.startswith(("weight", "gradient")) else "scratch"
-            slices.append(f"{name} = {home}[at[layer, {2 * column}] : at[layer, {2 * column + 1}]]")
-            if like.startswith("transposed"):
-                parameter = like.partition(" ")[2]
-                of_input = parameter in input_matrices(self.equations)
-                is_input = self.equations.parameters[parameter] == "input matrix"
-                columns, wide = ("inputs", "in_wide") if is_input else ("units", "wide")
-                call = f"transpose(w{name[1:]}, {wide}, units, {columns}, {name}, wide)"
-                transposed.append(f"if not looked_up: {call}" if of_input else call)
-        look, back = [], []
-        for _, stage in self.stages:
-            if is_plain(self.equations, stage):
-                for node, weight in zip(stage.maps, stage.weights, strict=True):
-                    slot = input_matrices(self.equations).index(weight)
-                    slots.append(slot)
-                    look.append(f"gather(table, width, {slot} * wide, wide, ids, m{node})")
-                    back.append(f"scatter(g_table, width, {slot} * wide, wide, ids, d{node})")
-        states = range(len(self.equations.states))
-        place = [f"(layer * {len(states)} + {index}) * batch * wide" for index in states]
-        given = [f"copy(s{i}, 0, carried, {place[i]}, batch * wide)" for i in states]
-        kept = [f"copy(carried, {place[i]}, s{i}, rows * wide, batch * wide)" for i in states]
-        blocks = {
-            "SLICES": slices, "TRANSPOSED": transposed, "GIVEN": given, "KEPT": kept,
-            "LOOK_UP": look or ["pass"], "SCATTER": back or ["pass"],
-        }  # fmt: skip
-        lines = []
-        for line in _TRAIN.replace("ARGUMENTS", self._arguments()).replace("DTYPE", self.dtype).splitlines():
-            block = blocks.get(line.strip())
-            indent = line[: len(line) - len(line.lstrip())]
-            lines += [line] if block is None else [indent + inner for inner in block]
-        return "\n".join(lines) + "\n"
+        text = _TRAIN.replace("DTYPE", self.dtype)
+        return text.replace("COLUMN_DY", str(2 * self.names.index("dy"))).replace(
+            "COLUMN_Y", str(2 * self.names.index("y"))
+        )
 
 
 # Updates one after the other, until they are done or a loss or gradient is not finite: then that update is not made.
@@ -341,10 +348,10 @@ def train(
 ):
     steps, batch, units, wide, embedding, em_wide, symbols, sy_wide, layers, width, kind, sparse = sizes[:12]
     rows, one_hot = steps * batch, embedding == 0
-    w_out, g_out = w[ends[3] : ends[4]], g[ends[3] : ends[4]]
+    y, dy = at[layers - 1, COLUMN_Y], at[layers - 1, COLUMN_DY]
     w_bias, g_bias = w[ends[5] : ends[6]], g[ends[5] : ends[6]]
     table, g_table = w[ends[1] : ends[2]], g[ends[1] : ends[2]]
-    t_out, logits = scratch[ends[7] : ends[8]], scratch[ends[8] : ends[9]]
+    logits = scratch[ends[8] : ends[9]]
     largest, longest = np.DTYPE(hyper[4]), hyper[5]
     touched = np.empty(rows, np.int64)
     for update in range(rates.size):
@@ -353,39 +360,30 @@ def train(
         weights = all_weights[update * rows : (update + 1) * rows]
         if fresh[update]:
             carried[:] = np.DTYPE(0)
-        transpose(w_out, wide, symbols, units, t_out, sy_wide)
-        for layer in range(layers):
-            looked_up = one_hot and layer == 0
-            inputs, in_wide = (embedding, em_wide) if layer == 0 else (units, wide)
-            SLICES
-            TRANSPOSED
-            GIVEN
-            if looked_up:
-                LOOK_UP
-            elif layer == 0:
-                gather(table, width, 0, em_wide, ids, x)
-            forward(ARGUMENTS)
-            KEPT
-            if layer == layers - 1:
-                product(logits, 0, sy_wide, y, 0, wide, 1, t_out, 0, sy_wide, rows, sy_wide, units, False)
+        transpose(w, ends[3], wide, symbols, units, scratch, ends[7], sy_wide)
+        for level in range(layers):
+            looked_up = one_hot and level == 0
+            inputs, in_wide = (embedding, em_wide) if level == 0 else (units, wide)
+            forward(
+                steps, batch, units, wide, inputs, in_wide, looked_up, level, at[level], ids, resets, w, g, scratch,
+                carried, table, width,
+            )
+        product(scratch, ends[8], sy_wide, scratch, y, wide, 1, scratch, ends[7], sy_wide, rows, sy_wide, units, False)
         if counted[update] == 0:
             losses[0, update] = losses[1, update] = 0.0
             continue
         scale = np.DTYPE(1 / over[update])
         weighted = weights.size > 0
         total = softmax(logits, sy_wide, symbols, targets, weights, weighted, scale, w_bias, g_bias)
-        for layer in range(layers - 1, -1, -1):
-            looked_up = one_hot and layer == 0
-            inputs, in_wide = (embedding, em_wide) if layer == 0 else (units, wide)
-            SLICES
-            if layer == layers - 1:
-                product(dy, 0, wide, logits, 0, sy_wide, 1, w_out, 0, wide, rows, wide, symbols, False)
-                product(g_out, 0, wide, logits, 0, 1, sy_wide, y, 0, wide, symbols, wide, rows, False)
-            backward(ARGUMENTS)
-            if looked_up:
-                SCATTER
-            elif layer == 0:
-                scatter(g_table, width, 0, em_wide, ids, dx)
+        product(scratch, dy, wide, scratch, ends[8], sy_wide, 1, w, ends[3], wide, rows, wide, symbols, False)
+        product(g, ends[3], wide, scratch, ends[8], 1, sy_wide, scratch, y, wide, symbols, wide, rows, False)
+        for level in range(layers - 1, -1, -1):
+            looked_up = one_hot and level == 0
+            inputs, in_wide = (embedding, em_wide) if level == 0 else (units, wide)
+            backward(
+                steps, batch, units, wide, inputs, in_wide, looked_up, level, at[level], ids, resets, w, g, scratch,
+                carried, g_table, width,
+            )
         found = 0
         for i in range(rows):
             if not marks[ids[i]]:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     import torch
 
-    from unrolled.cells import Equations
-    from unrolled.data.streams import Stretch
-    from unrolled.kernels.small import Shape
+    import unrolled.cells
+    import unrolled.data.streams
+    import unrolled.kernels.small
 
 __all__ = ["Loss", "Small", "Trainable"]
 
@@ -52,11 +52,11 @@ class Small:
         stretch: from a position and a number to so many batches.
     """
 
-    equations: Equations
-    shape: Shape
+    equations: unrolled.cells.Equations
+    shape: unrolled.kernels.small.Shape
     parameters: dict[str, torch.nn.Parameter]
     states: list[list[str]]
-    stretch: Callable[[dict[str, Any], int], Stretch]
+    stretch: Callable[[dict[str, Any], int], unrolled.data.streams.Stretch]
 
 
 class Trainable(Protocol):
