@@ -122,3 +122,13 @@ def test_tensorboard_gets_what_the_metrics_say(monkeypatch: pytest.MonkeyPatch, 
         ("sample", "text", 3),
         ("close",),
     ]
+
+
+def test_what_is_compiled_is_said_before_it_takes_its_time(cache: Path) -> None:
+    from unrolled.kernels.compiling import compiled
+
+    screen, written = screen_on(False, quiet=True)
+    with screen:
+        compiled("a [test]", "answer = 42\n")
+    compiled("another test", "answer = 43\n")
+    assert written.getvalue() == "compiling a [test] (once on this machine) ...\n"
