@@ -177,6 +177,7 @@ class MinCharRNN:
                 h = jnp.tanh(given + h @ w["Wh"])
                 return h, h
 
+            # Not unrolled: by 2 or 5 steps it is half as fast, by all 25 a little slower.
             after, states = lax.scan(step, h, w["Wx"][x] + w["bh"])
             logits = states @ w["Wy"] + w["by"]
             chosen = jnp.take_along_axis(logits, y[:, None], -1)[:, 0]
