@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from unrolled.kernels.dispatch import KERNELS, Kernel, choose, unroll
+from unrolled.kernels.dispatch import KERNELS, Kernel, candidates, choose, unroll
+from unrolled.kernels.losses import linear_cross_entropy
 
-__all__ = ["KERNELS", "Kernel", "choose", "unroll"]
+__all__ = ["KERNELS", "Kernel", "candidates", "choose", "linear_cross_entropy", "unroll"]
