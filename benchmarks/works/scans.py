@@ -21,6 +21,7 @@ __all__ = ["LENGTHS", "Scans", "works"]
 H, B = 512, 8
 LENGTHS = (784, 8192, 65_536)
 _COMPARED = 256  # time steps of outputs and of the input's gradient; gradients of weights are compared whole
+_KEPT = 8192  # steps up to which freed memory is kept: arrays of a GB that are kept leave no room for others
 _CHUNK = 512  # steps of the reference that are held at a time
 
 # Rounding λ to float32 turns its powers, by more the longer they are remembered: every contender is as far from float64
@@ -38,7 +39,8 @@ class Scans:
     """
 
     def __init__(self, cell: str, steps: int, hidden: int = H, batch: int = B) -> None:
-        keep_freed_memory()
+        if steps <= _KEPT:
+            keep_freed_memory()
         torch.manual_seed(0)
         self.cell, self.steps = cell, steps
         self.layer = RecurrentLayer(find_cell(cell), hidden, hidden)
