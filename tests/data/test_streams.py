@@ -209,3 +209,26 @@ def test_uneven_streams_of_sequential_reading() -> None:
     assert batch.x.tolist() == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
     assert batch.weights is not None
     assert batch.weights.tolist() == [[1, 1, 1], [1, 1, 1], [1, 1, 0]]
+
+
+@given(data=st.data(), batch=st.integers(1, 3), length=st.integers(1, 5), count=st.integers(1, 60))
+def test_a_stretch_is_the_batches_one_by_one(data: st.DataObject, batch: int, length: int, count: int) -> None:
+    tokens = data.draw(texts(batch * length + 1))
+    documents: Documents = data.draw(st.sampled_from(["carry", "reset"]))
+    streams = Streams(tokens, batch, length, seed=1, shift=data.draw(st.booleans()), documents=documents)
+    position = StreamPosition(data.draw(st.integers(0, 3)))
+    stretch = streams.stretch(position, count)
+    for index in range(count):
+        one = streams.batch(position)
+        position = one.next
+        assert torch.equal(torch.from_numpy(stretch.x[index].T), one.x)
+        assert torch.equal(torch.from_numpy(stretch.y[index].T), one.y)
+        assert stretch.fresh[index] == one.fresh
+        assert stretch.epochs[index] == position.epoch + position.chunk / streams.chunks_per_epoch(position.epoch)
+        if one.resets is not None:
+            assert stretch.resets is not None
+            assert torch.equal(torch.from_numpy(stretch.resets[index].T.copy()), one.resets)
+        if one.weights is not None:
+            assert stretch.weights is not None
+            assert torch.equal(torch.from_numpy(stretch.weights[index].T.astype(np.float32)), one.weights)
+    assert stretch.next == position
