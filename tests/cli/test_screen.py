@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -124,11 +125,14 @@ def test_tensorboard_gets_what_the_metrics_say(monkeypatch: pytest.MonkeyPatch, 
     ]
 
 
+SOURCE = "from numba import njit\n@njit(cache=True)\ndef answer():\n    return {}\n"
+
+
 def test_what_is_compiled_is_said_before_it_takes_its_time(cache: Path) -> None:
     from unrolled.kernels.compiling import compiled
 
     screen, written = screen_on(False, quiet=True)
     with screen:
-        compiled("a [test]", "answer = 42\n")
-    compiled("another test", "answer = 43\n")
-    assert written.getvalue() == "compiling a [test] (once on this machine) ...\n"
+        assert compiled("a [test]", SOURCE.format(42)).answer() == 42
+    assert compiled("another test", SOURCE.format(43)).answer() == 43
+    assert re.fullmatch(r"compiling a \[test\] \(answer\), once on this machine \.\.\. \d+\.\d s\n", written.getvalue())

@@ -236,7 +236,7 @@ def test_code_is_compiled_once_and_kept(tmp_path: Path, monkeypatch: pytest.Monk
     compiling._directory.cache_clear()
     heard: list[tuple[str, bool]] = []
     stop = compiling.on_compiling(lambda what, seconds: heard.append((what, seconds is None)))
-    source = "def double(x):\n    return 2 * x\n"
+    source = "from numba import njit\n@njit(cache=True)\ndef double(x):\n    return 2 * x\n"
     try:
         module = compiling.compiled("a test", source)
         assert module.double(4) == 8
@@ -246,7 +246,8 @@ def test_code_is_compiled_once_and_kept(tmp_path: Path, monkeypatch: pytest.Monk
     finally:
         stop()
         compiling._directory.cache_clear()
-    assert heard == [("a test", True), ("a test", False)], "told once: the second time it is found"
+    what = "a test (double)"
+    assert heard == [(what, True), (what, False)], "told once: the second time it is found"
     (path,) = (tmp_path / "kernels").glob("*.py")
     assert path.stat().st_mode & 0o022 == 0
     assert (tmp_path / "kernels").stat().st_mode & 0o022 == 0

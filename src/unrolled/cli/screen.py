@@ -63,10 +63,12 @@ class Screen(Listener):
         self._close()
 
     def compiling(self, what: str, seconds: float | None) -> None:
-        """A dim line before something is compiled, which takes a few seconds once on a machine."""
+        """A dim line before something is compiled, which takes a few seconds once on a machine, and how long it took."""
         if seconds is None:
             self._close()
-            self.console.print(f"[dim]compiling {escape(what)} (once on this machine) ...[/]")
+            self.console.print(f"[dim]compiling {escape(what)}, once on this machine ...[/]", end="")
+        else:
+            self.console.print(f"[dim] {seconds:.1f} s[/]")
 
     def preparing(self, done: int, total: int, phase: str) -> None:
         """A bar of bytes."""

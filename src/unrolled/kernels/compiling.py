@@ -24,25 +24,59 @@ from unrolled.files import cache_directory, write_atomically
 __all__ = ["compiled", "on_compiling"]
 
 _listeners: list[Callable[[str, float | None], None]] = []
+_names: dict[str, str] = {}  # what a generated module is, by its name
 
 
 def on_compiling(listener: Callable[[str, float | None], None]) -> Callable[[], None]:
-    """Be told what is compiled: `listener(what, None)` before, `listener(what, seconds)` after.
+    """Be told what is compiled: `listener(what, None)` before, `listener(what, seconds)` after; not of what is found
+    compiled on disk.
 
     Returns:
         a function that ends it.
     """
+    _listen()
     _listeners.append(listener)
     return lambda: _listeners.remove(listener)
 
 
 @cache
+def _listen() -> None:
+    """Hear from Numba, once in a process."""
+    from numba.core import event
+
+    class Listener(event.Listener):  # type: ignore[misc]
+        """Of a function that another one calls nothing is said: it is part of the time of that one."""
+
+        def __init__(self) -> None:
+            self._depth, self._begun = 0, 0.0
+
+        def on_start(self, event: event.Event) -> None:
+            self._depth += 1
+            if self._depth == 1:
+                self._begun = time.perf_counter()
+                self._tell(event, None)
+
+        def on_end(self, event: event.Event) -> None:
+            self._depth -= 1
+            if self._depth == 0:
+                self._tell(event, time.perf_counter() - self._begun)
+
+        def _tell(self, event: event.Event, seconds: float | None) -> None:
+            function = event.data["dispatcher"].py_func
+            if function.__module__ in _names:
+                for listener in list(_listeners):
+                    listener(f"{_names[function.__module__]} ({function.__name__})", seconds)
+
+    event.register("numba:compile", Listener())
+
+
+@cache
 def compiled(what: str, source: str) -> ModuleType:
-    """The module with this source, its functions compiled.
+    """The module with this source.
 
     Args:
-        what: what it is, for the name of the file and for listeners: "lstm, float32". Functions with explicit
-            signatures are compiled here, those without at their first call.
+        what: what it is, for the name of the file and for listeners: "lstm, float32". Its functions are compiled at
+            their first call.
         source: Python, complete: it imports what it needs from `numba`, `numpy` and `unrolled.kernels.arithmetic`.
             It is written by this package from whitelisted operations; nothing of it comes from a file of a user.
     """
@@ -50,21 +84,13 @@ def compiled(what: str, source: str) -> ModuleType:
     slug = "".join(letter if letter.isalnum() else "_" for letter in what).strip("_")
     name = f"unrolled_generated_{slug}_{digest}"
     path = _directory() / f"{name}.py"
-    fresh = not path.exists()
-    if fresh:
+    if not path.exists():
         write_atomically(path, source.encode())
     specification = importlib.util.spec_from_file_location(name, path)
     assert specification is not None and specification.loader is not None
     module = importlib.util.module_from_spec(specification)
-    if fresh:
-        for listener in _listeners:
-            listener(what, None)
-    begin = time.perf_counter()
-    sys.modules[name] = module
+    sys.modules[name], _names[name] = module, what
     specification.loader.exec_module(module)
-    if fresh:
-        for listener in _listeners:
-            listener(what, time.perf_counter() - begin)
     return module
 
 
