@@ -4,8 +4,7 @@ Weights are packed in panels of `PANEL` rows. In a panel all rows' weights of on
 product reads them once from front to back, whatever the number of streams: columns come as (K, PANEL) numbers, or, in
 int8, as (K / 4, PANEL, 4), for the instruction that multiplies four bytes at once.
 
-LLVM is told which vectors to use and not asked to find them: measured on an LSTM of 2x512, one stream, its own choice
-reads weights at half the speed, and for many streams it holds no block of sums in registers.
+LLVM is told which vectors to use and not asked to find them, so that a block of sums stays in registers.
 """
 
 from __future__ import annotations
