@@ -211,6 +211,8 @@ def pinned(threads: int) -> Iterator[dict[str, str]]:
     number = str(min(threads, len(available_cores())))
     environment = {**os.environ, "OMP_NUM_THREADS": number, "MKL_NUM_THREADS": number, "OPENBLAS_NUM_THREADS": number}
     environment["NUMBA_NUM_THREADS"] = number
+    # As the command line sets it: waiting threads of OpenMP would otherwise keep others from a core for a while.
+    environment.setdefault("GOMP_SPINCOUNT", "10000")
     if not hasattr(os, "sched_setaffinity"):
         yield environment
         return

@@ -20,8 +20,11 @@ import torch
 from unrolled.errors import StorageError
 from unrolled.runs import Checkpoint, Logs, Run, load, read_metrics, rewind, save
 
-# Python from 3.12 on warns of a fork beside other threads; what is forked here touches none of theirs.
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+# Python from 3.12 on, and JAX, warn of a fork beside other threads; what is forked here touches none of theirs.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*fork:RuntimeWarning"),
+]
 
 SAVED, REFUSED, KILLED = 0, 1, -signal.SIGKILL
 

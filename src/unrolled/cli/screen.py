@@ -63,7 +63,7 @@ class Screen(Listener):
         self._close()
 
     def compiling(self, what: str, seconds: float | None) -> None:
-        """A dim line before something is compiled, which takes a few seconds once on a machine, and how long it took."""
+        """A dim line before something is compiled, which takes seconds once on a machine, and how long it took."""
         if seconds is None:
             self._close()
             self.console.print(f"[dim]compiling {escape(what)}, once on this machine ...[/]", end="")

@@ -22,7 +22,8 @@ from unrolled.data.vocabulary import Vocabulary
 from unrolled.decoding import Sampler, generate
 from unrolled.errors import ConfigurationError, DivergenceError, RunError
 from unrolled.evaluation import Evaluation, evaluate
-from unrolled.kernels import candidates
+from unrolled.kernels import candidates, choose
+from unrolled.kernels.small import is_small
 from unrolled.runs.checkpoints import Checkpoint, load
 from unrolled.runs.configuration import dump_section, load_section
 from unrolled.runs.directory import DEFAULT_ROOT, Run, unique_name
@@ -135,7 +136,7 @@ def train_lm(
     model.to(device, _DTYPES.get(training.precision, torch.float32))
     task = _task(model, store, text, training)
     seconds: dict[str, float] = {}
-    ways = _ways(model, training, device)
+    ways = _ways(task, training)
     if len(ways) > 1:
         listener.doing("measuring " + ", ".join(map(str, ways)))
     way, seconds = measure(task, ways, model.recurrent.use)
@@ -365,10 +366,14 @@ def _facts(run: Run, model: LanguageModel, training: TrainingConfig, store: Toke
     }
 
 
-def _ways(model: LanguageModel, training: TrainingConfig, device: torch.device) -> list[Way]:
+def _ways(task: LanguageModelTask, training: TrainingConfig) -> list[Way]:
     """The precisions that may be chosen, each with the kernels that serve the network in it."""
+    model, offer = task.model, task.small()
     like = next(model.parameters())
     state = tuple(part.to(like) for part in model.initial_state(training.batch or 1)[0])
+    if training.precision == "auto" and offer is not None and is_small(offer.equations, offer.shape):
+        # Its training step is one compiled call, in float32.
+        return [Way("float32", choose(model.recurrent.equations, state, like.dtype))]
     found = []
     for precision in ("float32", "bfloat16") if training.precision == "auto" else (training.precision,):
         product = torch.bfloat16 if precision == "bfloat16" else like.dtype
