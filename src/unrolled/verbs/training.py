@@ -371,9 +371,10 @@ def _ways(task: LanguageModelTask, training: TrainingConfig) -> list[Way]:
     model, offer = task.model, task.small()
     like = next(model.parameters())
     state = tuple(part.to(like) for part in model.initial_state(training.batch or 1)[0])
-    if training.precision == "auto" and offer is not None and is_small(offer.equations, offer.shape):
-        # Its training step is one compiled call, in float32.
-        return [Way("float32", choose(model.recurrent.equations, state, like.dtype))]
+    if training.precision != "bfloat16" and offer is not None and is_small(offer.equations, offer.shape):
+        # Its training step is one compiled call: there is nothing to choose between.
+        kernel = choose(model.recurrent.equations, state, like.dtype)
+        return [Way("float32" if training.precision == "auto" else training.precision, kernel)]
     found = []
     for precision in ("float32", "bfloat16") if training.precision == "auto" else (training.precision,):
         product = torch.bfloat16 if precision == "bfloat16" else like.dtype
