@@ -217,8 +217,10 @@ def resume(
     if not begun and origin is not None:
         Origin.open(origin["run"], str(origin["checkpoint"])).give(model, vocabulary)
     model.to(placed, _DTYPES.get(training.precision, torch.float32))
-    # What was measured is part of the run: another kernel gives other last digits.
-    model.recurrent.use(opened.config["measured"]["kernel"])
+    measured = opened.config["measured"]
+    if str(placed) == str(measured["device"]):
+        # What was measured is part of the run: another kernel gives other last digits.
+        model.recurrent.use(measured["kernel"])
     task = _task(model, store, text, training)
     sample_every = opened.config.get("sample_every")
     with opened.exclusive():
