@@ -165,3 +165,63 @@ def test_stacks_that_pytorch_has_not() -> None:
     for options in ({"residual": True}, {"dropout": 0.5, "variational": True}):
         with pytest.raises(ConfigurationError, match="no residual stacks and no variational dropout"):
             to_torch(Recurrent(find_cell("lstm"), 3, 4, 2, **options))
+
+
+@pytest.mark.parametrize("kernel", [None, "cpu", "library", "staged", "reference"])
+@pytest.mark.parametrize("kind", [torch.nn.LSTM, torch.nn.GRU])
+def test_both_directions_and_sequences_of_several_lengths(kind: Any, kernel: Any) -> None:
+    """Against PyTorch's packed sequences: outputs, states and all gradients."""
+    torch.manual_seed(3)
+    module = kind(3, 4, num_layers=2, batch_first=True, bidirectional=True, dtype=torch.float64)
+    stack = from_torch(module)
+    stack.use(kernel)
+    x, lengths = torch.randn(5, 7, 3, dtype=torch.float64), torch.tensor([7, 1, 4, 4, 2])
+    ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    y, state = stack(ours, lengths=lengths)
+    packed = torch.nn.utils.rnn.pack_padded_sequence(theirs, lengths, batch_first=True, enforce_sorted=False)
+    out, last = module(packed)
+    wanted, _ = torch.nn.utils.rnn.pad_packed_sequence(out, batch_first=True)
+    last = last if isinstance(last, tuple) else (last,)
+    torch.testing.assert_close(y, wanted, rtol=1e-10, atol=1e-12)
+    for place, part in enumerate(last):
+        torch.testing.assert_close(torch.stack([layer[place] for layer in state]), part, rtol=1e-10, atol=1e-12)
+    weights = torch.randn_like(wanted)
+    ((y * weights).sum() + sum(part.sum() for layer in state for part in layer)).backward()
+    ((wanted * weights).sum() + sum(part.sum() for part in last)).backward()
+    torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-9, atol=1e-11)
+    again = to_torch(stack)
+    for name, value in module.named_parameters():
+        # PyTorch's second bias is added to the first, but for the one of the GRU's candidate that is inside a product.
+        if "bias" not in name:
+            torch.testing.assert_close(again.get_parameter(name), value, rtol=0, atol=0)
+    torch.testing.assert_close(again(x)[0], module(x)[0], rtol=1e-10, atol=1e-12)
+
+
+def test_a_document_that_ends_is_the_beginning_in_reverse() -> None:
+    """Resets in mid-sequence, run from the end: every document alone, turned round."""
+    layer = RecurrentLayer(find_cell("gru"), 3, 4, reverse=True).double()
+    x = torch.randn(1, 9, 3, dtype=torch.float64)
+    resets = torch.zeros(1, 9, dtype=torch.bool)
+    resets[0, [3, 7]] = True
+    y, state = layer(x, resets=resets)
+    documents = [x[:, :3], x[:, 3:7], x[:, 7:]]
+    forward = RecurrentLayer(find_cell("gru"), 3, 4).double()
+    forward.load_state_dict(layer.state_dict())
+    alone = [forward(document.flip(1)) for document in documents]
+    torch.testing.assert_close(y, torch.cat([part.flip(1) for part, _ in alone], 1), rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(state, alone[0][1], rtol=1e-10, atol=1e-12)
+
+
+def test_both_directions_are_not_run_step_by_step() -> None:
+    stack = Recurrent(find_cell("rnn"), 3, 4, bidirectional=True)
+    assert stack.output_size == 8
+    for call in (lambda: stack.step(torch.zeros(1, 3), stack.initial_state(1)), stack.stepping):
+        with pytest.raises(ConfigurationError, match="a stack of both directions cannot be run step by step"):
+            call()
+
+
+@pytest.mark.parametrize(("lengths", "got"), [([0, 2], "from 0 to 2"), ([1, 6], "from 1 to 6")])
+def test_lengths_out_of_range(lengths: list[int], got: str) -> None:
+    layer = RecurrentLayer(find_cell("rnn"), 3, 4)
+    with pytest.raises(ConfigurationError, match=rf"a length is out of range(.|\n)*from 1 to T = 5(.|\n)*{got}"):
+        layer(torch.zeros(2, 5, 3), lengths=torch.tensor(lengths))
