@@ -202,6 +202,41 @@ def test_without_a_gradient_nothing_is_kept_and_the_result_is_the_same() -> None
         assert not found[0].requires_grad
 
 
+@pytest.mark.parametrize("name", ["lstm", "gru-reset-before"])
+@pytest.mark.parametrize("form", [SINGLE, HALF])
+def test_threads_do_not_meet_where_nothing_is_kept(name: str, form: Form, two_threads: None) -> None:
+    equations = CELLS[name]
+    parameters = {key: torch.randn(equations.shape(key, 8, 16)) for key in equations.parameters}
+    x, state = torch.randn(17, 40, 8), tuple(torch.randn(16, 17).t() for _ in equations.states)
+    lengths = torch.randint(1, 41, (17,))
+    found = cpu.unroll(equations, parameters, x, state, form, None, lengths)
+    kept = {key: value.clone().requires_grad_() for key, value in parameters.items()}
+    torch.testing.assert_close(found, cpu.unroll(equations, kept, x, state, form, None, lengths), rtol=0, atol=0)
+
+
+@cell
+def map_of_a_map(x, h):
+    """What is multiplied again outside the loop, and added to inside."""
+    a = W.a @ x
+    u = W.b @ tanh(a)
+    return sigmoid(u) * tanh(a + U.a @ h)
+
+
+def test_a_map_that_is_read_outside_the_loop_is_not_added_to() -> None:
+    for form, tolerance in ((DOUBLE, 1e-10), (SINGLE, 1e-5)):
+        assert_close(compare(map_of_a_map, form, 3, 9, 5, 5), tolerance)
+
+
+def test_an_input_that_wants_no_gradient_gets_none() -> None:
+    equations = CELLS["lstm"]
+    parameters = {name: torch.randn(equations.shape(name, 3, 4)).requires_grad_() for name in equations.parameters}
+    x = torch.randn(2, 5, 3)
+    y, _ = cpu.unroll(equations, parameters, x, (torch.zeros(2, 4), torch.zeros(2, 4)), SINGLE)
+    y.sum().backward()
+    assert x.grad is None
+    assert all(value.grad is not None for value in parameters.values())
+
+
 def test_a_parameter_changed_before_the_way_back_is_an_error() -> None:
     equations = CELLS["lstm-peephole"]
     parameters = {name: torch.randn(equations.shape(name, 3, 4)).requires_grad_() for name in equations.parameters}

@@ -229,6 +229,12 @@ def test_without_a_validation_part(corpus: Path) -> None:
 # ---- networks
 
 
+def test_with_a_precision_that_is_given_nothing_is_measured(corpus: Path) -> None:
+    config = Run.open(train_lm([str(corpus)], **{**SMALL, "dropout": 0.1}).run).config
+    assert config["measured"]["seconds_a_batch"] == {}
+    assert config["measured"]["kernel"] == "library"
+
+
 def test_a_net_whose_step_is_one_compiled_call_is_not_measured(corpus: Path) -> None:
     config = Run.open(train_lm([str(corpus)], **{**SMALL, "precision": "auto"}).run).config
     assert config["training"]["precision"] == "float32"

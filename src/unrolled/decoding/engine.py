@@ -60,7 +60,7 @@ class Engine:
     ) -> None:
         if precision not in PRECISIONS:
             raise ConfigurationError(f"unknown precision {precision!r}", fix=nearest(precision, PRECISIONS))
-        plain = all(isinstance(layer, RecurrentLayer) for layer in recurrent.layers)
+        plain = not recurrent.backward_layers and all(isinstance(layer, RecurrentLayer) for layer in recurrent.layers)
         if not plain or weight.shape[1] != recurrent.hidden_size:
             raise ConfigurationError(
                 "the network cannot be stepped by the engine",

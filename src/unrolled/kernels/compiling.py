@@ -100,15 +100,11 @@ def _base() -> str:
     import llvmlite.binding
     import numba
 
-    from unrolled.kernels import arithmetic
+    from unrolled.kernels import arithmetic, native
 
-    parts = [
-        sys.version,
-        numba.__version__,
-        llvmlite.binding.get_host_cpu_name(),
-        Path(arithmetic.__file__).read_text(),
-    ]
-    return "\n".join(parts)
+    versions = [sys.version, numba.__version__, llvmlite.__version__, llvmlite.binding.get_host_cpu_name()]
+    called = [Path(str(module.__file__)).read_text() for module in (arithmetic, native)]
+    return "\n".join([*versions, *called])
 
 
 @cache

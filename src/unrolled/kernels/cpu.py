@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import pairwise
@@ -101,7 +101,7 @@ def unroll(
     marks = np.zeros(0, np.uint8) if given is None else given.to(torch.uint8).contiguous().numpy()
     with torch.autocast("cpu", enabled=False):
         tensors = (rows.to(state[0].dtype), *state, *(parameters[name] for name in names))
-        y, *after = _Unrolled.apply(work, plan, marks, *tensors)  # type: ignore[no-untyped-call]
+        y, *after = _Unrolled.apply(work, plan, marks, torch.is_grad_enabled(), *tensors)  # type: ignore[no-untyped-call]
     if lengths is None:
         return y.view(steps, batch, -1).transpose(0, 1), tuple(after)
     back = torch.empty_like(order)
@@ -188,7 +188,10 @@ def _pool(process: int, threads: int) -> ThreadPoolExecutor:
 
 
 def _side_by_side(calls: Sequence[Any]) -> None:
-    """Run functions at the same time, each in a thread with one core."""
+    """Run functions at the same time, each in a thread with one core.
+
+    Meanwhile PyTorch's number of threads is 1 for whoever asks for the first time, in other threads too.
+    """
     before = torch.get_num_threads()
     if len(calls) == 1 and before == 1:
         calls[0]()
@@ -197,10 +200,12 @@ def _side_by_side(calls: Sequence[Any]) -> None:
     torch.set_num_threads(1)
     try:
         calls[0]()
-        for one in waiting:
-            one.result()
     finally:
+        # Also where the first one failed: the others work on arrays that must not be freed.
+        wait(waiting)
         torch.set_num_threads(before)
+    for one in waiting:
+        one.result()
 
 
 @dataclass(frozen=True)
@@ -261,11 +266,12 @@ def _array(tensor: torch.Tensor) -> npt.NDArray[Any]:
 
 
 def _call(function: Any, names: Sequence[str], plan: _Plan, shared: Mapping[str, Any], ours: Sequence[str]) -> None:
-    """Run a generated function for every part; `ours` are the arrays of which a part has its own sequences' rows."""
+    """Run a generated function for every part; `ours` are the arrays with a row for each sequence, of which a part has
+    those from its own first on."""
 
     def one(part: _Part) -> None:
         own = {"first": part.first, "count": part.count, "tall": part.tall, "most": part.high - part.low}
-        own |= {name: shared[name][part.low : part.high] for name in ours}
+        own |= {name: shared[name][part.low :] for name in ours}
         if "dvec" in names:
             own["dvec"] = shared["dvec"][plan.parts.index(part)]
         if not function(*(own[name] if name in own else shared[name] for name in names)):
@@ -278,7 +284,9 @@ class _Unrolled(torch.autograd.Function):
     """The loop over time, and back, on rows."""
 
     @staticmethod
-    def forward(ctx: Any, work: _Work, plan: _Plan, resets: npt.NDArray[np.uint8], *tensors: torch.Tensor) -> Any:
+    def forward(
+        ctx: Any, work: _Work, plan: _Plan, resets: npt.NDArray[np.uint8], graph: bool, *tensors: torch.Tensor
+    ) -> Any:
         derivation, form = work.derivation, work.form
         equations = derivation.equations
         layout, forward, _ = _functions(equations, form)
@@ -288,8 +296,9 @@ class _Unrolled(torch.autograd.Function):
             tensors[1 : 1 + count],
             dict(zip(work.names, tensors[1 + count :], strict=True)),
         )
-        hidden = state[0].shape[1]
-        keep = any(ctx.needs_input_grad)
+        batch, hidden = state[0].shape
+        # Autograd asks for gradients of what requires them also where no graph is made.
+        keep = graph and any(ctx.needs_input_grad)
         maps = _hoist(work, parameters, x)
         # Some rows more than there are, as packed products are made for whole groups of rows.
         rows = (plan.rows if keep else max(int(part.high) for part in plan.parts)) + _ROWS_APART
@@ -299,7 +308,9 @@ class _Unrolled(torch.autograd.Function):
                 maps[k] = x.new_empty(rows, hidden * len(layout.products[k].maps), dtype=product)
         arguments = {k: x.new_empty(rows, hidden, dtype=product) for k in layout.arguments}
         was = {name: x.new_empty(rows, hidden) for name in layout.kept_states}
-        now = {name: part.clone() for name, part in zip(layout.states, state, strict=True)}
+        now = {name: x.new_zeros(batch + _ROWS_APART, hidden) for name in layout.states}
+        for part, given in zip(now.values(), state, strict=True):
+            part[:batch] = given
         y = x.new_empty(plan.rows, hidden)
         vectors = _vectors(layout, parameters, x, hidden)
         shared: dict[str, Any] = {"resets": resets, "keep": keep, "y": y.numpy(), "vec": vectors, "x": x.numpy()}
@@ -307,16 +318,18 @@ class _Unrolled(torch.autograd.Function):
         shared |= {f"was_{name}": part.numpy() for name, part in was.items()}
         shared |= {f"map{k}": _array(part) for k, part in maps.items()}
         shared |= {f"arg{k}": _array(part) for k, part in arguments.items()}
-        held = []
         for k in layout.recurrent:
             weight = work.packed(layout.products[k], parameters)
-            held.append(_weight(work, plan, weight))
-            shared[f"weight{k}"] = held[-1].arguments if form.packed else held[-1].numpy()
-        _call(forward, layout.forward(), plan, shared, [f"now_{name}" for name in layout.states])
+            held = shared[f"packed{k}"] = _weight(work, plan, weight)
+            shared[f"weight{k}"] = held.arguments if form.packed else held.numpy()
+        ours = [f"now_{name}" for name in layout.states]
+        if not keep:
+            ours += [f"arg{k}" for k in layout.arguments]  # of the step at hand alone
+        _call(forward, layout.forward(), plan, shared, ours)
         ctx.work, ctx.plan, ctx.resets = work, plan, resets
         ctx.keys = (tuple(maps), tuple(arguments), tuple(was))
         ctx.save_for_backward(*maps.values(), *arguments.values(), *was.values(), *tensors)
-        return (y, *now.values())
+        return (y, *(part[:batch] for part in now.values()))
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -344,11 +357,10 @@ class _Unrolled(torch.autograd.Function):
         shared |= {f"was_{name}": part.numpy() for name, part in was.items()}
         shared |= {f"map{k}": _array(part) for k, part in maps.items()}
         shared |= {f"dmap{k}": _array(part) for k, part in dmaps.items()}
-        held = []
         for k in layout.recurrent:
             weight = work.packed(layout.products[k], parameters)
-            held.append(_weight(work, plan, weight.t()))
-            shared[f"weight{k}"] = held[-1].arguments if work.form.packed else held[-1].numpy()
+            held = shared[f"packed{k}"] = _weight(work, plan, weight.t())
+            shared[f"weight{k}"] = held.arguments if work.form.packed else held.numpy()
         _call(backward, layout.backward(), plan, shared, [f"dnow_{name}" for name in layout.states])
         for k, twin in layout.shared.items():
             dmaps[k] = dmaps[twin]
@@ -357,8 +369,8 @@ class _Unrolled(torch.autograd.Function):
             state = layout.state_of(k)
             argument = was[state] if state else arguments[k]
             _matrices(layout.products[k], dmaps[k][: plan.rows], argument[: plan.rows], gradients)
-        dx = _unhoist(work, layout, parameters, x, maps, dmaps, dx, gradients)
-        return (None, None, None, dx, *dnow.values(), *(gradients.get(name) for name in work.names))
+        dx = _unhoist(work, layout, parameters, x, maps, dmaps, dx, gradients, ctx.needs_input_grad[4])
+        return (None, None, None, None, dx, *dnow.values(), *(gradients.get(name) for name in work.names))
 
 
 def _hoist(work: _Work, parameters: Mapping[str, torch.Tensor], x: torch.Tensor) -> dict[int, torch.Tensor]:
@@ -380,8 +392,9 @@ def _unhoist(
     dmaps: dict[int, torch.Tensor],
     dx: torch.Tensor | None,
     gradients: dict[str, torch.Tensor],
-) -> torch.Tensor:
-    """Gradients of the hoisted products' matrices (into `gradients`) and of what they are of; the gradient of x."""
+    wanted: bool,
+) -> torch.Tensor | None:
+    """Gradients of the hoisted products' matrices (into `gradients`) and of what they are of; that of x if wanted."""
     equations = work.derivation.equations
     leaves = work.leaves(parameters, x, {k: maps[k] for k in layout.hoisted} if work.nested else {})
     places = {f"@{index}": (k, g) for k in layout.hoisted for g, index in enumerate(layout.products[k].maps)}
@@ -391,6 +404,8 @@ def _unhoist(
     for k in reversed(layout.hoisted):
         stage, dmap = layout.products[k], dmaps[k][: len(x)]
         _matrices(stage, dmap, work.argument(stage, leaves, len(x)), gradients)
+        if not wanted and equations.nodes[stage.argument].op == "input":
+            continue
         back = (dmap @ work.packed(stage, parameters)).to(x.dtype)
         passed: dict[str, Any] = {leaf_name(equations, stage.argument): back}
         if not work.derivation.is_leaf(stage.argument):
@@ -406,7 +421,7 @@ def _unhoist(
             else:
                 total = whole.expand_as(back).sum(0)
                 gradients[leaf] = gradients[leaf] + total if leaf in gradients else total
-    return torch.zeros_like(x) if dx is None else dx
+    return torch.zeros_like(x) if dx is None and wanted else dx
 
 
 def _matrices(stage: Product, dmap: torch.Tensor, value: torch.Tensor, gradients: dict[str, torch.Tensor]) -> None:

@@ -172,7 +172,8 @@ class Layout:
     def _pairs(self, programs: list[Program]) -> dict[str, str]:
         """The maps inside the loop that occur nowhere but in a sum with one outside, the same in every program."""
         pairs: dict[str, str] = {}
-        refused: set[str] = set()
+        # What another product outside the loop is of stays as it is.
+        refused = {leaf for k in self.hoisted for leaf in self._read_by(self.products[k])}
         for program in programs:
             here = {leaf for leaf in program.inputs if leaf in self.maps}
             found = _sums(program, {leaf for leaf in here if self._inside(leaf)}, here)
@@ -183,6 +184,10 @@ class Layout:
                 refused |= {leaf, *(m for m, h in pairs.items() if h == leaf)}
         uses = Counter(pairs.values())
         return {m: h for m, h in pairs.items() if not {m, h} & refused and uses[h] == 1}
+
+    def _read_by(self, stage: Product) -> tuple[str, ...]:
+        leaf = self._leaf(stage)
+        return self.derivation.argument_programs[stage].inputs if leaf is None else (leaf,)
 
     def _inside(self, leaf: str) -> bool:
         return self.products[self.maps[leaf][0]].level > 0

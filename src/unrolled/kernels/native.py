@@ -10,6 +10,7 @@ These functions are part of no public interface: `available` tries them once and
 from __future__ import annotations
 
 import ctypes
+import weakref
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -44,16 +45,13 @@ class Packed:
 
     def __init__(self, weight: torch.Tensor, rows: int) -> None:
         self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), rows)
-        self._handle = _pointer(torch._C._aoti.unsafe_alloc_void_ptr_from_tensor(self._packed))
         addresses = _addresses()
         assert addresses is not None
-        self._delete = addresses[1]
+        handle = _pointer(torch._C._aoti.unsafe_alloc_void_ptr_from_tensor(self._packed))
+        weakref.finalize(self, ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)(addresses[1]), handle)
         self.arguments: npt.NDArray[np.int64] = np.array(
-            [*addresses, self._handle, _DTYPES[weight.dtype], *weight.shape], dtype=np.int64
+            [*addresses, handle, _DTYPES[weight.dtype], *weight.shape], dtype=np.int64
         )
-
-    def __del__(self) -> None:
-        ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)(self._delete)(self._handle)
 
 
 def _pointer(capsule: Any) -> int:

@@ -60,8 +60,9 @@ def translate(
 
     >>> from unrolled.cells import find_cell
     >>> from unrolled.cells.derivation import derive
-    >>> program = derive(find_cell("rnn")).output_program
-    >>> translate(program, {name: name for name in program.inputs}, "float32")  # doctest: +SKIP
+    >>> program = derive(find_cell("rnn-relu")).output_program
+    >>> translate(program, {"@1": "a[j]", "@3": "u[j]", "b.h": "b[j]"}, "float32")[0][:2]
+    ['v0 = a[j] + u[j]', 'v1 = v0 + b[j]']
     """
     held = dict(leaves)
 

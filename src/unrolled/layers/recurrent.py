@@ -116,15 +116,17 @@ class RecurrentLayer(torch.nn.Module):
         """
         _check("x", x, ("B", "T", self.input_size))
         batch, steps = x.shape[:2]
-        if steps == 0:
-            raise ConfigurationError("a sequence has no time step", expected="x (B, T, D) with T at least 1")
+        if not batch or not steps:
+            raise ConfigurationError(
+                "there is no time step", expected="x (B, T, D) with B and T at least 1", got=str(tuple(x.shape))
+            )
         state = self.initial_state(batch) if state is None else state
         self._check_state(state, batch)
         if resets is not None:
             _check("resets", resets, (batch, steps))
         if lengths is not None:
             _check("lengths", lengths, (batch,))
-            if batch and not 1 <= int(lengths.min()) <= int(lengths.max()) <= steps:
+            if not 1 <= int(lengths.min()) <= int(lengths.max()) <= steps:
                 got = f"from {int(lengths.min())} to {int(lengths.max())}"
                 raise ConfigurationError("a length is out of range", expected=f"from 1 to T = {steps}", got=got)
         if not self.reverse:
@@ -136,7 +138,8 @@ class RecurrentLayer(torch.nn.Module):
         rows = torch.arange(batch, device=x.device).unsqueeze(1)
         if resets is not None:
             # What begins at t ends, seen from the other side, before t - 1.
-            resets = torch.nn.functional.pad(resets.bool()[:, 1:], (0, 1))[rows, order]
+            marks = torch.nn.functional.pad(resets.bool()[:, 1:], (0, 1)) & (times + 1 < ends.unsqueeze(1))
+            resets = marks[rows, order]
         y, state = self._run(x[rows, order], state, resets, lengths)
         return y[rows, order], state
 

@@ -31,7 +31,7 @@ from unrolled.runs.logs import Logs, truncate_to
 from unrolled.runs.models import build_language_model, load_language_model, section
 from unrolled.tasks.language_model import LanguageModel, LanguageModelTask
 from unrolled.training.budget import Budget
-from unrolled.training.configuration import TrainingConfig
+from unrolled.training.configuration import Precision, TrainingConfig
 from unrolled.training.events import SampleDue
 from unrolled.training.loop import Trainer, seeded
 from unrolled.training.memory import keep_freed_memory
@@ -369,19 +369,24 @@ def _facts(run: Run, model: LanguageModel, training: TrainingConfig, store: Toke
 
 
 def _ways(task: LanguageModelTask, training: TrainingConfig) -> list[Way]:
-    """The precisions that may be chosen, each with the kernels that serve the network in it."""
+    """The precisions and kernels that may be chosen between.
+
+    With a precision that is given, the kernel follows from the equations: such runs are equal to the last bit.
+    """
     model, offer = task.model, task.small()
-    like = next(model.parameters())
+    like, equations = next(model.parameters()), model.recurrent.equations
     state = tuple(part.to(like) for part in model.initial_state(training.batch or 1)[0])
-    if training.precision != "bfloat16" and offer is not None and is_small(offer.equations, offer.shape):
-        # Its training step is one compiled call: there is nothing to choose between.
-        kernel = choose(model.recurrent.equations, state, like.dtype)
-        return [Way("float32" if training.precision == "auto" else training.precision, kernel)]
-    found = []
-    for precision in ("float32", "bfloat16") if training.precision == "auto" else (training.precision,):
-        product = torch.bfloat16 if precision == "bfloat16" else like.dtype
-        found += [Way(precision, kernel) for kernel in candidates(model.recurrent.equations, state, product)]
-    return found
+
+    def product(precision: str) -> torch.dtype:
+        return torch.bfloat16 if precision == "bfloat16" else like.dtype
+
+    if training.precision != "auto":
+        return [Way(training.precision, choose(equations, state, product(training.precision)))]
+    if offer is not None and is_small(offer.equations, offer.shape):
+        # Its training step is one compiled call, in float32.
+        return [Way("float32", choose(equations, state, like.dtype))]
+    precisions: tuple[Precision, ...] = ("float32", "bfloat16")
+    return [Way(name, kernel) for name in precisions for kernel in candidates(equations, state, product(name))]
 
 
 def _stem(given: str, sources: SplitSources) -> str:
