@@ -398,6 +398,7 @@ def train(
         norm = np.sqrt(squares)
         losses[0, update], losses[1, update] = total, norm
         if not (np.isfinite(total) and np.isfinite(norm)):
+            g_table[:] = np.DTYPE(0)
             return update
         scale_by, rate = longest / norm if 0 < longest < norm else 1.0, rates[update]
         updates[0] += 1

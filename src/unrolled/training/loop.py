@@ -260,7 +260,12 @@ class Trainer:
     def updates(self, most: int) -> list[Update]:
         """One update, or several, at most so many, where they can be made in one call. `train` is made of these.
 
-        How many are made at once decides nothing: each is what it would have been alone.
+        With a budget in steps or epochs, how many are made at once decides nothing: each is what it would have been
+        alone. With one in minutes the learning rate follows the clock, which is looked at once a call.
+
+        Raises:
+            DivergenceError: the loss or the gradient of an update is not finite: neither it nor those before it in the
+                same call are told of, and training goes on from the last checkpoint.
         """
         if self._fused is None or not self._fused.serves():
             return [self._update()]
