@@ -71,7 +71,7 @@ def scratch_run() -> Run:
 def update(trainer: Trainer, count: int) -> None:
     """So many updates, as training makes them."""
     while count > 0:
-        count -= len(trainer.updates(count)) if hasattr(trainer, "updates") else bool(trainer.update())
+        count -= len(trainer.updates(count))
 
 
 class Training:

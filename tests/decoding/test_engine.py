@@ -125,7 +125,7 @@ def test_bytes_are_multiplied_exactly() -> None:
     for streams in (1, 9):
         state = source.integers(0, 128, size=(1, 1, streams, 37)).astype(np.float32)
         state[..., 0] = 127
-        hidden = np.maximum(state[0, 0] @ model.recurrent.layers[0].U.h.detach().numpy().T, 0)  # type: ignore
+        hidden = np.maximum(state[0, 0] @ model.recurrent.layers[0].U.h.detach().numpy().T, 0)  # type: ignore[index, union-attr]
         after = engine.follow(np.zeros((streams, 1), np.int64), state)
         np.testing.assert_array_equal(after[0, 0], hidden)
 
@@ -334,9 +334,9 @@ def test_a_model_that_gives_no_numbers_is_an_error(precision: Any, where: str, v
     with seeded(torch.device("cpu"), 2):
         model = LanguageModel(7, CELLS[0], LanguageModelConfig(hidden_size=5))
     with torch.no_grad():
-        (model.output.bias if where == "output" else model.recurrent.layers[0].U.f)[0] = value  # type: ignore
+        (model.output.bias if where == "output" else model.recurrent.layers[0].U.f)[0] = value  # type: ignore[index, union-attr]
         if where == "recurrent":
-            model.recurrent.layers[0].U.f.fill_(math.nan)  # type: ignore
+            model.recurrent.layers[0].U.f.fill_(math.nan)  # type: ignore[index, union-attr]
     engine = model.engine(precision)
     with pytest.raises(DivergenceError, match="logits that are not finite"):
         engine.sample(4, (1,), streams=9)

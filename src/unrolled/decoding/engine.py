@@ -6,7 +6,6 @@ Axes: B = S streams, T time, D input, H hidden, L layers, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from typing import Any, get_args
 
@@ -22,6 +21,7 @@ from unrolled.decoding.tiles import BLOCK, PANEL
 from unrolled.errors import ConfigurationError, nearest
 from unrolled.kernels.compiling import compiled
 from unrolled.kernels.operations import run
+from unrolled.kernels.threads import side_by_side
 from unrolled.layers import Recurrent, RecurrentLayer
 
 __all__ = ["PRECISIONS", "Engine", "EngineState"]
@@ -246,7 +246,7 @@ class Engine:
         for begin in range(0, streams, max(share, 1)):
             part = slice(begin, begin + share)
             work.append(partial(self._part, function, mode, steps, options, part, symbols, state, arrays))
-        for bad in _side_by_side(work):
+        for bad in side_by_side(work):
             if bad >= 0:
                 raise diverged()
 
@@ -284,14 +284,6 @@ class Engine:
                 whole[name][:, part] = mine[name]
         state[:, :, part] = mine["state"]
         return bad
-
-
-def _side_by_side(work: Sequence[Callable[[], int]]) -> list[int]:
-    """The results of some functions that do not hold the interpreter, each in a thread."""
-    if len(work) == 1:
-        return [work[0]()]
-    with ThreadPoolExecutor(len(work)) as pool:
-        return [future.result() for future in [pool.submit(function) for function in work]]
 
 
 def _flat(values: torch.Tensor) -> npt.NDArray[np.float32]:

@@ -9,11 +9,9 @@ Kept for the way back are the results of maps, from which gates are computed aga
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from itertools import pairwise
 from typing import Any
 
@@ -28,6 +26,7 @@ from unrolled.kernels.compiling import compiled
 from unrolled.kernels.cpu_layout import Form, Layout
 from unrolled.kernels.cpu_source import generate
 from unrolled.kernels.operations import State, run
+from unrolled.kernels.threads import side_by_side
 
 __all__ = ["form_for", "unroll"]
 
@@ -176,38 +175,6 @@ def _threads(batch: int, work: int) -> int:
     return max(1, min(torch.get_num_threads(), batch, batch * work // _WORTH_A_THREAD))
 
 
-@cache
-def _pool(process: int, threads: int) -> ThreadPoolExecutor:
-    """Threads of this process (a fork has none of its parent's), in which PyTorch's products use one core."""
-
-    def alone() -> None:
-        torch.set_num_threads(1)
-        torch.get_num_threads()
-
-    return ThreadPoolExecutor(threads, "unrolled", alone)
-
-
-def _side_by_side(calls: Sequence[Any]) -> None:
-    """Run functions at the same time, each in a thread with one core.
-
-    Meanwhile PyTorch's number of threads is 1 for whoever asks for the first time, in other threads too.
-    """
-    before = torch.get_num_threads()
-    if len(calls) == 1 and before == 1:
-        calls[0]()
-        return
-    waiting = [_pool(os.getpid(), len(calls) - 1).submit(call) for call in calls[1:]] if len(calls) > 1 else []
-    torch.set_num_threads(1)
-    try:
-        calls[0]()
-    finally:
-        # Also where the first one failed: the others work on arrays that must not be freed.
-        wait(waiting)
-        torch.set_num_threads(before)
-    for one in waiting:
-        one.result()
-
-
 @dataclass(frozen=True)
 class _Work:
     """What one call does, besides numbers."""
@@ -277,7 +244,7 @@ def _call(function: Any, names: Sequence[str], plan: _Plan, shared: Mapping[str,
         if not function(*(own[name] if name in own else shared[name] for name in names)):
             raise RuntimeError("a product of PyTorch failed inside a compiled loop")
 
-    _side_by_side([lambda part=part: one(part) for part in plan.parts if part.count.size])
+    side_by_side([partial(one, part) for part in plan.parts if part.count.size])
 
 
 class _Unrolled(torch.autograd.Function):
