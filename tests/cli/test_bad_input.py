@@ -177,6 +177,12 @@ def test_commands(unrolled: Unrolled, arguments: list[str], lines: list[str]) ->
             ["2 characters that the model does not know", "line 2, column 3", "--skip-unknown"],
         ),
         (["score", "RUN", "unknown", "--each", "symbol"], ["2 characters that the model does not know"]),
+        (["score", "RUN", "good", "--sort", "size"], ['Invalid value "size" for --sort']),
+        (["score", "RUN", "good", "--sort", "mean", "--top", "0"], ["a number of lines is too small"]),
+        (["score", "RUN", "good", "--top", "3"], ["--top and --context go with --sort", "add --sort surprise"]),
+        (["score", "RUN", "good", "--alone"], ["--alone is for lines"]),
+        (["score", "RUN", "good", "--each", "symbol", "--sort", "peak"], ["--sort and --alone are for lines"]),
+        (["score", "RUN", "unknown", "--each", "line"], ["line 2 has characters that the model", "line 2, column "]),
         (["score", "RUN", "good", "--each", "word"], ['Invalid value "word" for --each']),
         (
             ["score", "RUN", "good", "--each", "symbol", "--alternatives", "-1"],

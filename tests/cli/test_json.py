@@ -202,3 +202,20 @@ def test_samples(unrolled: Callable[..., Any], trained: Path) -> None:
 def test_an_error_leaves_standard_output_empty(unrolled: Callable[..., Any], trained: Path) -> None:
     assert unrolled("evaluate", trained, "--split", "none", "--json").out == ""
     assert unrolled("sample", "nowhere", "--json").out == ""
+
+
+def test_odd_lines(unrolled: Callable[..., Any], trained: Path) -> None:
+    Path("log").write_text("the old sea\n" * 9 + "the old sea€ qqq\n" + "a pale moon\n" * 9)
+    result = unrolled("score", trained, "log", "--sort", "surprise", "--top", "2", "--context", "1", "--json")
+    found = json.loads(result.out)
+    assert (found["sort"], len(found["items"])) == ("surprise", 2)
+    first = found["items"][0]
+    assert (first["line"], first["text"]) == (10, "the old sea€ qqq\n")
+    assert (first["before"], first["after"]) == (["the old sea\n"], ["a pale moon\n"])
+    assert first["unknown"] == 4
+    assert "4 characters not known to the model, each charged" in result.err
+    plain = unrolled("score", trained, "log", "--each", "line", "--sort", "peak", "--top", "1", "--alone").out
+    assert plain.startswith("line 10: ")
+    assert plain.endswith("  > the old sea€ qqq\n")
+    alone = unrolled("score", trained, "log", "--each", "line", "--alone", "--skip-unknown").out.splitlines()
+    assert json.loads(alone[0])["nats"] == pytest.approx(json.loads(alone[8])["nats"], rel=1e-4)

@@ -196,6 +196,15 @@ def score(
         Literal["symbol", "line"] | None, Parameter(help="One JSON line for every symbol, or for every line.")
     ] = None,
     alternatives: Annotated[Whole, Parameter(help="With --each symbol: likeliest symbols to show at each place.")] = 3,
+    sort: Annotated[
+        Literal["surprise", "mean", "peak"] | None,
+        Parameter(help="Odd lines first: by their nats, nats a symbol, or those of their most surprising symbol."),
+    ] = None,
+    top: Annotated[Whole | None, Parameter(help="With --sort: how many lines; 10 if not given.")] = None,
+    context: Annotated[Whole | None, Parameter(help="With --sort: lines to show before and after each.")] = None,
+    alone: Annotated[
+        bool, Parameter(help="With lines: each by itself, not after those before it.", negative="")
+    ] = False,
     skip_unknown: Annotated[bool, Parameter(help="Leave out characters the model does not know.", negative="")] = False,
     errors: Annotated[Literal["strict", "replace"], Parameter(help="What a byte that is not UTF-8 does.")] = "strict",
     checkpoint: _Checkpoint = "best",
@@ -208,21 +217,28 @@ def score(
 
     The first symbol is charged with its frequency in the training text.
     """
+    from unrolled.cli.lines import check_lines, each_line, print_odd
     from unrolled.data.text import find_sources, read_text
     from unrolled.errors import DataError
     from unrolled.verbs.using import open_run
 
+    check_lines(each, sort, top=top, context=context, alone=alone)
     # A bar would run into lines that come to the same terminal.
     with Screen(quiet=each is not None and not json and sys.stdout.isatty()) as screen:
         model = open_run(run, checkpoint, device=device, threads=threads, precision=precision, listener=screen)
         sources = find_sources([file])
         if len(sources) > 1:
             raise DataError(f"{file} is {len(sources)} files", expected="one file, or - for standard input")
-        content = "".join(read_text(sources[0], errors))
+        if sort is not None:
+            print_odd(model, sources[0], sort, json, top=top, context=context, alone=alone, errors=errors)
+            return
         if each is None:
-            report = model.score(content, name=file, skip_unknown=skip_unknown)
+            report = model.score("".join(read_text(sources[0], errors)), name=file, skip_unknown=skip_unknown)
         else:
-            lines = _each(model, content, each, alternatives, skip_unknown)
+            if each == "line":
+                lines = each_line(model, sources[0], alone=alone, skip_unknown=skip_unknown, errors=errors)
+            else:
+                lines = _each_symbol(model, "".join(read_text(sources[0], errors)), alternatives, skip_unknown)
             if json:
                 _print_json({"run": str(run), "task": "lm", "split": file, "each": each, "items": list(lines)})
                 return
@@ -334,22 +350,12 @@ def _screen(tensorboard: Path | None) -> Screen:
     return TensorBoardScreen(tensorboard)
 
 
-def _each(model: Any, text: str, each: str, alternatives: int, skip_unknown: bool) -> Any:
-    """One record a symbol, or a line of text."""
-    symbols, nats = model.vocabulary.symbols, 0.0
-    line: list[int] = []
-    for found in model.each(text, alternatives=alternatives if each == "symbol" else 0, skip_unknown=skip_unknown):
-        if each == "symbol":
-            others = [{"text": symbols[token], "p": p} for token, p in found.alternatives]
-            yield {"text": symbols[found.token], "nats": found.nats, "alternatives": others}
-            continue
-        nats += found.nats
-        line.append(found.token)
-        if symbols[found.token] == "\n":
-            yield {"text": model.vocabulary.decode(line), "symbols": len(line), "nats": nats}
-            nats, line = 0.0, []
-    if line:
-        yield {"text": model.vocabulary.decode(line), "symbols": len(line), "nats": nats}
+def _each_symbol(model: Any, text: str, alternatives: int, skip_unknown: bool) -> Any:
+    """One record a symbol."""
+    symbols = model.vocabulary.symbols
+    for found in model.each(text, alternatives=alternatives, skip_unknown=skip_unknown):
+        others = [{"text": symbols[token], "p": p} for token, p in found.alternatives]
+        yield {"text": symbols[found.token], "nats": found.nats, "alternatives": others}
 
 
 def _print_trained(trained: Any, json: bool) -> None:

@@ -113,6 +113,11 @@ class Engine:
         """The empty state of some streams: zeros (L, states, B, H)."""
         return np.zeros((*self._shape, batch, self._hidden), np.float32)
 
+    def select(self, state: EngineState, rows: npt.ArrayLike) -> EngineState:
+        """The state of some of the streams, in a new order, each as often as it is named."""
+        found: EngineState = np.ascontiguousarray(state[:, :, np.asarray(rows, np.int64)])
+        return found
+
     def step(self, ids: torch.Tensor, state: EngineState) -> tuple[torch.Tensor, EngineState]:
         """The symbols (B,) and the state before to the logits (B, V) of the next and the state after."""
         logits, state = self.read(ids.cpu().numpy()[:, None], state)

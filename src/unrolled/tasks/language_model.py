@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import numpy.typing as npt
 import torch
 
 from unrolled.cells import Equations
@@ -109,6 +110,11 @@ class LanguageModel(torch.nn.Module):
         """The empty state: zeros, for every layer and state of the cell (B, H)."""
         return self.recurrent.initial_state(batch)
 
+    def select(self, state: StackState, rows: npt.ArrayLike) -> StackState:
+        """The state of some of the texts, in a new order, each as often as it is named."""
+        index = torch.as_tensor(rows, dtype=torch.long, device=self.output.weight.device)
+        return tuple(tuple(part[index] for part in layer) for layer in state)
+
     def forward(
         self, ids: torch.Tensor, state: StackState | None = None, resets: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, StackState]:
@@ -168,6 +174,10 @@ class LanguageModelStepping:
     def initial_state(self, batch: int) -> StackState:
         """The empty state."""
         return self._model.initial_state(batch)
+
+    def select(self, state: StackState, rows: npt.ArrayLike) -> StackState:
+        """The state of some of the texts; see `LanguageModel.select`."""
+        return self._model.select(state, rows)
 
     @torch.no_grad()
     def step(self, ids: torch.Tensor, state: StackState) -> tuple[torch.Tensor, StackState]:

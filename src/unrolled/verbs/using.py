@@ -15,6 +15,7 @@ from unrolled.data.vocabulary import IntArray, Unknown, Vocabulary
 from unrolled.decoding import Sampler, generate
 from unrolled.errors import ConfigurationError, DataError, PromptError, nearest
 from unrolled.evaluation import FIRST_SYMBOL, Evaluation, Likelihood, Surprisal, evaluate, score, surprisals
+from unrolled.evaluation.reading import Reader
 from unrolled.layers.watching import current
 from unrolled.runs.configuration import load_section
 from unrolled.runs.directory import Run
@@ -155,6 +156,10 @@ class LanguageModelRun:
         ids, _ = self._read(text, skip_unknown)
         options: dict[str, Any] = {"alternatives": alternatives, "progress": self.listener.reading}
         return surprisals(self.model, self.vocabulary, ids, engine=self._engine(), **options)
+
+    def reader(self) -> Reader:
+        """The model to read texts with, side by side and piece by piece."""
+        return Reader(self.model, self.vocabulary.unigram(), self._engine())
 
     def _engine(self) -> Engine | None:
         """The model's engine, packed again where its weights have changed; none where PyTorch has to run the model:
