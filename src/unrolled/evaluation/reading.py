@@ -18,7 +18,7 @@ from unrolled.tasks.language_model import LanguageModel
 if TYPE_CHECKING:
     from unrolled.decoding.engine import Engine
 
-__all__ = ["Place", "Reader", "log_softmax"]
+__all__ = ["Floats", "Place", "Reader", "log_softmax"]
 
 Floats = npt.NDArray[np.float64]
 # Logits held at once: 32 MB in float32.
