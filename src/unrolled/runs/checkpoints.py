@@ -40,7 +40,7 @@ from unrolled.runs.manifest import (
     read_manifest,
 )
 
-__all__ = ["Checkpoint", "load", "rewind", "save"]
+__all__ = ["Checkpoint", "load", "locate", "rewind", "save"]
 
 
 @dataclass(frozen=True)
@@ -140,21 +140,13 @@ def load(run: Run, which: str | int = "last", *, weights_only: bool = False) -> 
         RunError: there is no such checkpoint; or a file of it is missing, cut short or changed, and then an intact one
             is named; or it was made with another vocabulary than the run has.
     """
-    name = _resolve(run, str(which))
     wanted = (MODEL, STATE) if weights_only else FILES
-    folder = run.checkpoint(name)
+    folder, manifest = locate(run, which)
     try:
-        manifest = _read_manifest(run, name)
         contents = {file: read_file(folder, manifest, file) for file in wanted}
         tensors = {file: _decode(folder / file, contents[file]) for file in wanted if file != STATE}
     except RunError as error:
-        raise RunError(
-            f"checkpoint {int(name)} of the run {run.path} cannot be used: {error.problem}",
-            expected=error.expected,
-            got=error.got,
-            where=error.where,
-            fix=error.fix or _alternative(run, name),
-        ) from error
+        raise _unusable(run, folder.name, error) from error
     return Checkpoint(
         step=manifest.step,
         model=tensors[MODEL],
@@ -163,6 +155,20 @@ def load(run: Run, which: str | int = "last", *, weights_only: bool = False) -> 
         logs=manifest.logs,
         best=manifest.best,
     )
+
+
+def locate(run: Run, which: str | int = "last") -> tuple[Path, Manifest]:
+    """Where a checkpoint lies and what it must be; only its manifest is read.
+
+    Raises:
+        RunError: there is no such checkpoint, its manifest is damaged, or it was made with another vocabulary.
+    """
+    name = _resolve(run, str(which))
+    try:
+        manifest = _read_manifest(run, name)
+    except RunError as error:
+        raise _unusable(run, name, error) from error
+    return run.checkpoint(name), manifest
 
 
 def rewind(run: Run, checkpoint: Checkpoint) -> list[str]:
@@ -183,6 +189,16 @@ def rewind(run: Run, checkpoint: Checkpoint) -> list[str]:
         run.point("last", checkpoint.name)
     # the logs come last: a crash before this leaves them too long, which the next rewinding mends
     return truncate_to(run, checkpoint.logs)
+
+
+def _unusable(run: Run, name: str, error: RunError) -> RunError:
+    return RunError(
+        f"checkpoint {int(name)} of the run {run.path} cannot be used: {error.problem}",
+        expected=error.expected,
+        got=error.got,
+        where=error.where,
+        fix=error.fix or _alternative(run, name),
+    )
 
 
 def _name(step: int) -> str:
