@@ -8,6 +8,7 @@
     │   ├── PromptError            a prompt, or a text to score
     │   └── RunError               a run directory: missing, damaged, or made for something else
     ├── StorageError               the disk is full, or a file cannot be written
+    ├── DownloadError              nothing could be downloaded, or what came is not what it should be
     ├── DivergenceError            a loss or a gradient is no longer finite
     └── Interrupted                exit status 130: stopped by the user, after saving
 
@@ -24,6 +25,7 @@ __all__ = [
     "ConfigurationError",
     "DataError",
     "DivergenceError",
+    "DownloadError",
     "InputError",
     "Interrupted",
     "PromptError",
@@ -89,6 +91,10 @@ class RunError(InputError):
 
 class StorageError(UnrolledError):
     """The disk is full, or a file cannot be written."""
+
+
+class DownloadError(UnrolledError):
+    """Nothing could be downloaded, or what came is not what it should be."""
 
 
 class DivergenceError(UnrolledError):

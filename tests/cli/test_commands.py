@@ -187,7 +187,7 @@ def test_a_run_is_described(unrolled: Unrolled, trained: Path) -> None:
 
 def test_help_names_every_command(unrolled: Unrolled) -> None:
     out = unrolled("--help").out
-    for name in ("train", "resume", "sample", "score", "evaluate", "runs", "describe", "cells", "demo"):
+    for name in ("train", "resume", "sample", "score", "evaluate", "runs", "describe", "cells", "data", "demo"):
         assert re.search(rf"│ {name} ", out)
     assert "--patience INT" in unrolled("train", "lm", "--help").out
 

@@ -30,6 +30,7 @@ VERBS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "evaluate windows": (("evaluate", "RUN", "--split", "test", "--protocol", "windows"), REPORT),
     "runs": (("runs", "ROOT"), {"root", "runs"}),
     "cells": (("cells",), {"cells"}),
+    "data list": (("data", "list"), {"corpora"}),
     "describe a run": (("describe", "RUN"), {"name", "equations", "latex", "shapes", "parameters", "config"}),
     "describe a cell": (("describe", "gru"), {"name", "equations", "latex", "shapes", "parameters", "config"}),
 }

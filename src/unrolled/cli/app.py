@@ -48,6 +48,10 @@ def _app() -> cyclopts.App:
     train = cyclopts.App(name="train", help="Train a model: a language model with `train lm`.")
     train.command("unrolled.cli.commands:train_lm", name="lm", help="Train a language model on text.")
     app.command(train)
+    data = cyclopts.App(name="data", help="The standard corpora: fetch one with `data get NAME`.")
+    data.command("unrolled.cli.corpora:get", name="get", help="Fetch a corpus, checked, into the cache.")
+    data.command("unrolled.cli.corpora:listing", name="list", help="The corpora there are, and which are here.")
+    app.command(data)
     for name, (function, about) in _COMMANDS.items():
         app.command(f"unrolled.cli.commands:{function}", name=name, help=about)
     return app
