@@ -79,7 +79,7 @@ def surprisals(
     first = torch.from_numpy(np.log(vocabulary.unigram())).unsqueeze(0)
     yield from _given(first, tokens[:1], alternatives)
     state: Any = None
-    device = model.output.weight.device
+    device = next(model.parameters()).device
     for start in range(0, len(tokens) - 1, _CHUNK):
         following = tokens[start + 1 : start + 1 + _CHUNK]
         x = tokens[None, start : start + len(following)]

@@ -44,6 +44,8 @@ def linear_cross_entropy(
     bias: torch.Tensor | None,
     targets: torch.Tensor,
     weights: torch.Tensor | None = None,
+    *,
+    ahead: bool = True,
 ) -> torch.Tensor:
     """-w ln softmax(W x + b)[target], for every target; what lies in between is flat in the number of targets.
 
@@ -57,6 +59,7 @@ def linear_cross_entropy(
         bias: b (V,).
         targets: (...) of 0 to V - 1.
         weights: w (...), 1 if not given; no gradient goes to them.
+        ahead: whether to compute the gradient together with the loss; not where targets are known to count differently.
 
     Returns:
         nats (...), in float32, or float64 if the weight is.
@@ -83,7 +86,7 @@ def linear_cross_entropy(
             nats = scale * F.cross_entropy(logits.to(exact), flat, reduction="none")
         else:
             nats = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-                product, torch.is_grad_enabled(), flat, scale.contiguous(), x.flatten(0, -2), weight, bias
+                product, torch.is_grad_enabled(), ahead, flat, scale.contiguous(), x.flatten(0, -2), weight, bias
             )
     return nats.view(targets.shape)
 
@@ -127,15 +130,18 @@ class _LinearCrossEntropy(torch.autograd.Function):
         ctx: Any,
         product: torch.dtype,
         differentiate: bool,
+        ahead: bool,
         targets: torch.Tensor,
         scale: torch.Tensor,
         x: torch.Tensor,
         weight: torch.Tensor,
         bias: torch.Tensor | None,
     ) -> torch.Tensor:
-        ctx.product, ctx.wanted = product, tuple(differentiate and needed for needed in ctx.needs_input_grad[4:])
+        ctx.product, ctx.wanted = product, tuple(differentiate and needed for needed in ctx.needs_input_grad[5:])
         ctx.save_for_backward(targets, scale, x, weight, bias)
-        nats, ctx.gradients = _evaluate(product, ctx.wanted, targets, scale, x, weight, bias)
+        now = ctx.wanted if ahead else (False, False, False)
+        nats, gradients = _evaluate(product, now, targets, scale, x, weight, bias)
+        ctx.gradients = gradients if ahead else None
         return nats
 
     @staticmethod
@@ -151,7 +157,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             for gradient in gradients:
                 if gradient is not None:
                     gradient.mul_(factor)
-        return (None, None, None, None, *gradients)
+        return (None, None, None, None, None, *gradients)
 
 
 def _evaluate(

@@ -52,7 +52,7 @@ def build_language_model(run: Run) -> tuple[LanguageModel, Vocabulary]:
     vocabulary = Vocabulary.from_json(run.vocabulary, where=str(run.path / "vocabulary.json"))
     equations = Equations.from_json(section(run, "equations"), where=str(run.path / "config.json"))
     config = load_section(LanguageModelConfig, section(run, "model"), f"{run.path / 'config.json'}, model")
-    return LanguageModel(vocabulary.size, equations, config), vocabulary
+    return LanguageModel(vocabulary.size, equations, config, counts=vocabulary.counts), vocabulary
 
 
 def load_language_model(run: Run, which: str = "best") -> tuple[LanguageModel, Vocabulary, Checkpoint]:
@@ -71,7 +71,7 @@ def load_language_model(run: Run, which: str = "best") -> tuple[LanguageModel, V
     if which == "best" and run.pointer("best") is None:
         which = "last"
     checkpoint = load(run, which, weights_only=True)
-    dtype = next(iter(checkpoint.model.values())).dtype
+    dtype = next(weight.dtype for weight in checkpoint.model.values() if weight.is_floating_point())
     model.to(dtype)
     load_weights(model, checkpoint.model, f"checkpoint {checkpoint.step} of {run.path}")
     return model.eval(), vocabulary, checkpoint

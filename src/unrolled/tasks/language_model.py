@@ -18,10 +18,12 @@ from unrolled.data.configuration import Documents
 from unrolled.data.store import Tokens
 from unrolled.data.streams import Batch, StreamPosition, Streams, sequential
 from unrolled.errors import ConfigurationError
-from unrolled.kernels import Kernel, linear_cross_entropy
-from unrolled.layers import Dropout, Recurrent, RecurrentLayer, StackState, StackStepping, detach, initialise
+from unrolled.kernels import Kernel
+from unrolled.layers import Dropout, Recurrent, RecurrentLayer, StackState, StackStepping, detach
+from unrolled.layers.outputs import FullSoftmax
 from unrolled.tasks import Loss, Small
 from unrolled.tasks.configuration import LanguageModelConfig
+from unrolled.tasks.output_layers import build_output
 
 if TYPE_CHECKING:
     from unrolled.decoding.engine import Engine
@@ -52,6 +54,8 @@ class LanguageModel(torch.nn.Module):
         equations: the cell.
         config: the network; sizes that are None are 128 units, an embedding as wide as the hidden layers, no dropout.
         kernel: how cells run over time; chosen by `kernels.dispatch` if not given.
+        counts: (V,) how often each symbol is seen, for output layers that ask what is frequent; by default symbols are
+            taken to be sorted, frequent ones first.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class LanguageModel(torch.nn.Module):
         config: LanguageModelConfig | None = None,
         *,
         kernel: Kernel | None = None,
+        counts: npt.ArrayLike | None = None,
     ) -> None:
         super().__init__()
         config = config or LanguageModelConfig()
@@ -80,13 +85,13 @@ class LanguageModel(torch.nn.Module):
             residual=config.residual,
             kernel=kernel,
         )
-        self.output = torch.nn.Linear(hidden, vocabulary_size)
+        self.output = build_output(config, hidden, vocabulary_size, counts)
         self.dropout = Dropout(config.dropout or 0.0, config.variational)
         self.variational = config.variational
         self.reset_parameters(config.initial_std)
 
     def reset_parameters(self, std: float | None = None) -> None:
-        """Start again: recurrent layers as the cell says, the output layer from small weights and no bias.
+        """Start again: recurrent layers as the cell says, the output layer from small weights and no biases.
 
         With `std`, every matrix comes from a normal distribution of that standard deviation, every vector is zero.
         """
@@ -95,8 +100,7 @@ class LanguageModel(torch.nn.Module):
             # model of 2x256, 300 steps come to 1.47 nats so, and to 2.02 with vectors of length 1.
             torch.nn.init.normal_(self.embedding.weight)
         self.recurrent.reset_parameters()
-        initialise(self.output.weight, "glorot")
-        initialise(self.output.bias, "zeros")
+        self.output.restart()
         if std is not None:
             for parameter in self.parameters():
                 torch.nn.init.normal_(parameter, std=std) if parameter.dim() > 1 else torch.nn.init.zeros_(parameter)
@@ -112,13 +116,13 @@ class LanguageModel(torch.nn.Module):
 
     def select(self, state: StackState, rows: npt.ArrayLike) -> StackState:
         """The state of some of the texts, in a new order, each as often as it is named."""
-        index = torch.as_tensor(rows, dtype=torch.long, device=self.output.weight.device)
+        index = torch.as_tensor(rows, dtype=torch.long, device=next(self.parameters()).device)
         return tuple(tuple(part[index] for part in layer) for layer in state)
 
     def forward(
         self, ids: torch.Tensor, state: StackState | None = None, resets: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, StackState]:
-        """Logits of the next symbol after each.
+        """Logits of the next symbol after each; their softmax is its distribution, whatever the output layer.
 
         Args:
             ids: (B, T) symbols.
@@ -129,26 +133,30 @@ class LanguageModel(torch.nn.Module):
             logits (B, T, V), and the state after the last symbol.
         """
         y, state = self._read(ids, state, resets)
-        return self.output(y), state
+        logits: torch.Tensor = self.output(y)
+        return logits, state
 
     def _read(
         self, ids: torch.Tensor, state: StackState | None, resets: torch.Tensor | None
     ) -> tuple[torch.Tensor, StackState]:
         """What the output layer gets (B, T, H), and the state after the last symbol."""
-        x = self.embedding(ids).to(self.output.weight.dtype)
+        x = self.embedding(ids).to(next(self.parameters()).dtype)
         if self.variational:
             x = self.dropout(x)
         y, state = self.recurrent(x, state, resets)
         return self.dropout(y), state
 
     def losses(self, batch: Batch, state: StackState | None) -> tuple[torch.Tensor, StackState]:
-        """Nats of every target of a batch (B, T), 0 where it does not count; and the state after it."""
-        device = self.output.weight.device
+        """Nats of every target of a batch (B, T), 0 where it does not count; and the state after it.
+
+        In evaluation mode these are exact; while training they are what the output layer is trained by.
+        """
+        device = next(self.parameters()).device
         x, y = batch.x.to(device), batch.y.to(device)
         resets = None if batch.resets is None else batch.resets.to(device)
         weights = None if batch.weights is None else batch.weights.to(device)
         hidden, state = self._read(x, state, resets)
-        return linear_cross_entropy(hidden, self.output.weight, self.output.bias, y, weights), state
+        return self.output.losses(hidden, y, weights), state
 
     def stepping(self) -> LanguageModelStepping:
         """The model with its weights packed, for one symbol after the other without gradients."""
@@ -157,7 +165,16 @@ class LanguageModel(torch.nn.Module):
     def engine(self, precision: Precision = "float32") -> Engine:
         """The model for generating and scoring on the processor, entirely inside compiled code; see
         `decoding.engine.Engine`. Later changes to the model are not seen, and nobody can watch it.
+
+        Raises:
+            ConfigurationError: the output layer is not one matrix and one bias, which is all that the engine knows.
         """
+        if not isinstance(self.output, FullSoftmax):
+            raise ConfigurationError(
+                "the stepping engine has no such output layer",
+                expected="output full or sampled",
+                fix="leave --precision out: PyTorch runs the model",
+            )
         from unrolled.decoding.engine import Engine  # Numba takes half a second to import
 
         rows = self.embedding.weight if isinstance(self.embedding, torch.nn.Embedding) else None
@@ -182,10 +199,11 @@ class LanguageModelStepping:
     @torch.no_grad()
     def step(self, ids: torch.Tensor, state: StackState) -> tuple[torch.Tensor, StackState]:
         """The symbols (B,) and the state before to the logits (B, V) of the next and the state after."""
-        like = self._model.output.weight
+        like = next(self._model.parameters())
         x = self._model.embedding(ids.to(like.device)).to(like.dtype)
         y, state = self._recurrent.step(x, state)
-        return self._model.output(y), state
+        logits: torch.Tensor = self._model.output(y)
+        return logits, state
 
 
 @torch.no_grad()
@@ -278,6 +296,7 @@ class LanguageModelTask:
         layers = [layer for layer in recurrent.modules() if isinstance(layer, RecurrentLayer)]
         plain = recurrent.dropout.probability == model.dropout.probability == 0
         plain = plain and not (recurrent.residual and len(layers) > 1) and type(model) is LanguageModel
+        plain = plain and type(model.output) is FullSoftmax
         if not plain or any(layer.kernel == "reference" for layer in layers):
             return None
         embedding = 0 if isinstance(model.embedding, OneHot) else recurrent.input_size

@@ -10,12 +10,14 @@ import torch
 
 from unrolled.cells import Equations
 from unrolled.data.streams import choose_batch
+from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import ConfigurationError
+from unrolled.layers.outputs import choose_cutoffs
 from unrolled.tasks.configuration import LanguageModelConfig
 from unrolled.training.budget import DEFAULT_MINUTES
 from unrolled.training.configuration import TrainingConfig
 
-__all__ = ["choose_device", "choose_sizes", "choose_threads"]
+__all__ = ["choose_device", "choose_output", "choose_sizes", "choose_threads"]
 
 # The size of a network is chosen on a ladder, from a nominal rate rather than a measured one: the same command on the
 # same text then trains the same network, whatever else the machine is doing.
@@ -97,6 +99,18 @@ def choose_sizes(
     budgeted = any(value is not None for value in (training.minutes, training.epochs, training.steps))
     minutes = training.minutes if budgeted else DEFAULT_MINUTES
     return sized, replace(training, batch=batch, learning_rate=rate, threads=threads, minutes=minutes)
+
+
+def choose_output(model: LanguageModelConfig, vocabulary: Vocabulary) -> LanguageModelConfig:
+    """Fill in what the output layer needs to know of the text: the cut-offs of an adaptive softmax.
+
+    `hidden_size` must be chosen by now.
+    """
+    if model.output != "adaptive" or model.cutoffs is not None:
+        return model
+    assert model.hidden_size is not None
+    cutoffs = choose_cutoffs(vocabulary.counts, model.hidden_size, model.divisor)
+    return replace(model, cutoffs=",".join(map(str, cutoffs)))
 
 
 def _matrices(equations: Equations) -> int:

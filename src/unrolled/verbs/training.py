@@ -36,7 +36,7 @@ from unrolled.training.events import SampleDue
 from unrolled.training.loop import Trainer, seeded
 from unrolled.training.memory import keep_freed_memory
 from unrolled.training.precision import Way, measure
-from unrolled.verbs.defaults import choose_device, choose_sizes, choose_threads
+from unrolled.verbs.defaults import choose_device, choose_output, choose_sizes, choose_threads
 from unrolled.verbs.listening import Listener, counted
 from unrolled.verbs.options import read_options
 from unrolled.verbs.origins import Origin, open_store
@@ -129,8 +129,9 @@ def train_lm(
     model_config, training = choose_sizes(
         equations, model_config, training, train_tokens=len(store.split("train")), threads=threads, device=device
     )
+    model_config = choose_output(model_config, store.vocabulary)
     with seeded(torch.device("cpu"), training.seed):
-        model = LanguageModel(store.vocabulary.size, equations, model_config)
+        model = LanguageModel(store.vocabulary.size, equations, model_config, counts=store.vocabulary.counts)
     if origin is not None:
         origin.give(model, store.vocabulary)
     model.to(device, _DTYPES.get(training.precision, torch.float32))
@@ -351,6 +352,7 @@ def _facts(run: Run, model: LanguageModel, training: TrainingConfig, store: Toke
     network, measured = run.config["model"], run.config["measured"]
     tokens = {part: len(store.split(part)) for part in PARTS}
     embedding = f"embedding {network['embedding_size']}" if network["embedding_size"] else "one-hot"
+    about = f", {model.output.about}" if model.output.about else ""
     unit = "characters" if store.vocabulary.unit == "char" else f"{store.vocabulary.unit}s"
     budget = next(f"{value:,.9g} {name}" for name in _BUDGETS if (value := getattr(training, name)))
     seconds = measured["seconds_a_batch"]
@@ -360,7 +362,7 @@ def _facts(run: Run, model: LanguageModel, training: TrainingConfig, store: Toke
         "text": f"{tokens['train']:,} {unit} to train on, {tokens['valid']:,} to validate, {tokens['test']:,} to test; "
         f"{store.vocabulary.size} symbols",
         "network": f"{network['cell']} {network['layers']}x{network['hidden_size']}, {embedding}, "
-        f"dropout {network['dropout']:g}; {model.size:,} parameters",
+        f"dropout {network['dropout']:g}{about}; {model.size:,} parameters",
         "training": f"{budget}; {training.optimizer}, rate {training.learning_rate:g}, "
         f"{counted(training.batch or 1, 'stream')} of {training.length} steps",
         "machine": f"{measured['device']}, {counted(torch.get_num_threads(), 'thread')}, "

@@ -16,6 +16,7 @@ from unrolled.decoding import Sampler, generate
 from unrolled.errors import ConfigurationError, DataError, PromptError, nearest
 from unrolled.evaluation import FIRST_SYMBOL, Evaluation, Likelihood, Surprisal, evaluate, score, surprisals
 from unrolled.evaluation.reading import Reader
+from unrolled.layers.outputs import FullSoftmax
 from unrolled.layers.watching import current
 from unrolled.runs.configuration import load_section
 from unrolled.runs.directory import Run
@@ -163,14 +164,15 @@ class LanguageModelRun:
 
     def _engine(self) -> Engine | None:
         """The model's engine, packed again where its weights have changed; none where PyTorch has to run the model:
-        elsewhere than on the processor, in float64, or where somebody watches."""
+        elsewhere than on the processor, in float64, with an output layer that is not one matrix, or where somebody
+        watches."""
         weights = list(self.model.parameters())
         if any(weight.device.type != "cpu" or weight.dtype == torch.float64 for weight in weights):
             if self.precision != "float32":
                 fix = "leave --precision out, or use --device cpu"
                 raise ConfigurationError(f"precision {self.precision} is for a model on the processor", fix=fix)
             return None
-        if current() is not None:
+        if current() is not None or (self.precision == "float32" and not isinstance(self.model.output, FullSoftmax)):
             return None
         key = tuple((weight.data_ptr(), weight._version) for weight in weights)
         if self._packed is None or self._packed[0] != key:
