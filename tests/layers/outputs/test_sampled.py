@@ -41,7 +41,7 @@ def test_the_loss_is_the_formula(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layer, "_draw", lambda: drawn)
     h = torch.randn(1, 3, 5, dtype=torch.float64)
     targets, weights = torch.tensor([[6, 3, 10]]), torch.tensor([[1.0, 2.0, 0.0]])
-    found = layer.losses(h, targets, weights)[0]
+    found = layer.losses(h, targets, weights)[0].detach()
     ranks = layer.ranks.tolist()
     assert ranks[6] == 0  # the most frequent; among those drawn: an accidental hit
     q = [1 - (1 - math.log((r + 2) / (r + 1)) / math.log(12)) ** 6 for r in ranks]
