@@ -77,12 +77,27 @@ def test_probabilities_are_those_of_the_network(equations: Equations, streams: i
         (11, {"embedding_size": 0}),
         (11, {"embedding_size": 7, "hidden_size": 33}),
         (5, {"embedding_size": 40, "hidden_size": 1}),
+        (11, {"embedding_size": 7, "hidden_size": 33, "layers": 3, "tied": True}),
+        (11, {"embedding_size": 18, "hidden_size": 5, "layers": 3, "tied": True}),
+        (11, {"embedding_size": 3, "hidden_size": 5, "layers": 1, "tied": True}),
     ],
 )
 def test_of_any_size(size: int, options: dict[str, Any]) -> None:
     ids = texts(9, 5, size)
     logits, _ = engine_of(size=size, **options).read(ids)
     assert (torch.log_softmax(logits.double(), -1) - log_p(model_of(size=size, **options), ids)).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("equations", [four_stages, CELLS[2]], ids=lambda equations: equations.name)
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_layers_of_several_sizes(equations: Equations, precision: Any) -> None:
+    options = {"embedding_size": 4, "hidden_size": 7, "layers": 3, "tied": True}
+    if equations.uses_raw_input:
+        pytest.skip("has as many inputs as units")
+    ids = texts(3, 5)
+    logits, _ = engine_of(equations, precision=precision, **options).read(ids)
+    difference = (torch.log_softmax(logits.double(), -1) - log_p(model_of(equations, **options), ids)).abs().max()
+    assert difference < (1e-5 if precision == "float32" else 0.5)
 
 
 @pytest.mark.parametrize("equations", [four_stages, sru], ids=lambda equations: equations.name)

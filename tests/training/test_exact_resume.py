@@ -33,6 +33,11 @@ RECIPES: dict[str, tuple[str, ...]] = {
         "--steps",
         "42",
     ),
+    "all that is dropped or penalised": (
+        *("--cell", "lstm", "--tied", "--embedding-size", "6", "--variational", "--input-dropout", "0.2"),
+        *("--layer-dropout", "0.1", "--output-dropout", "0.3", "--embedding-dropout", "0.1", "--weight-drop", "0.3"),
+        *("--activation-penalty", "2", "--temporal-penalty", "1", "--optimizer", "rmsprop", "--steps", "42"),
+    ),
     "accumulated, with momentum": (
         *("--cell", "gru-reset-before", "--layers", "1", "--accumulate", "2", "--optimizer", "sgd"),
         *("--learning-rate", "0.3", "--steps", "42", "--residual"),

@@ -80,6 +80,10 @@ def test_adagrad_with_its_epsilon_inside_the_root(seed: int, rate: float, epsilo
             TrainingConfig(optimizer="adamw", beta1=0.8, beta2=0.95, epsilon=1e-6, weight_decay=0.0),
             lambda p: torch.optim.AdamW(p, 0.1, (0.8, 0.95), 1e-6, 0.0),
         ),
+        (
+            TrainingConfig(optimizer="rmsprop", beta2=0.95, epsilon=1e-6, weight_decay=0.0),
+            lambda p: torch.optim.RMSprop(p, 0.1, 0.95, 1e-6),
+        ),
         (TrainingConfig(optimizer="sgd", momentum=0.7, weight_decay=0.0), lambda p: torch.optim.SGD(p, 0.1, 0.7)),
         (
             TrainingConfig(optimizer="adagrad", epsilon=1e-4, weight_decay=0.0),
@@ -109,7 +113,35 @@ def test_the_settings_reach_the_optimiser(
         torch.testing.assert_close(mine, other)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "adagrad"])
+def test_rmsprop_is_torchs() -> None:
+    """As char-rnn has it: m = a m + (1 - a) g²; w -= rate g / (sqrt(m) + epsilon)."""
+    weight, memory = np.array([0.5, -2.0]), np.zeros(2)
+    model = torch.nn.Linear(2, 1, bias=False).double()
+    with torch.no_grad():
+        model.weight.copy_(torch.from_numpy(weight))
+    config = TrainingConfig(optimizer="rmsprop", beta2=0.95, epsilon=1e-8, weight_decay=0.0)
+    optimizer, source = build_optimizer(model, config, 2e-3), np.random.default_rng(0)
+    for _ in range(5):
+        gradient = source.normal(size=2)
+        memory = 0.95 * memory + 0.05 * gradient**2
+        weight -= 2e-3 * gradient / (np.sqrt(memory) + 1e-8)
+        model.weight.grad = torch.from_numpy(gradient[None])
+        optimizer.step()
+    np.testing.assert_allclose(model.weight.detach().numpy()[0], weight, rtol=1e-12)
+
+
+def test_weight_decay_may_be_for_all() -> None:
+    model = LanguageModel(5, find_cell("lstm-peephole"), LanguageModelConfig(hidden_size=4, tied=True))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(1.0)
+            parameter.grad = torch.zeros_like(parameter)
+    build_optimizer(model, TrainingConfig(weight_decay=0.1, decay="all"), 0.5).step()
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter, torch.full_like(parameter, 0.95), msg=name)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "adagrad", "rmsprop"])
 def test_weight_decay_is_for_matrices_only(optimizer: str) -> None:
     """Where there is no gradient, only decay moves a weight."""
     model = LanguageModel(5, find_cell("lstm-peephole"), LanguageModelConfig(hidden_size=4, layers=2))
@@ -121,10 +153,10 @@ def test_weight_decay_is_for_matrices_only(optimizer: str) -> None:
     build_optimizer(model, config, 0.5).step()
     for name, parameter in model.named_parameters():
         matrix = parameter.dim() > 1 and name != "embedding.weight"
-        # AdamW takes the share off the weight itself; the others have it as a gradient, which Adagrad scales to 1.
+        # AdamW takes the share off the weight itself; the others have it as a gradient, which two of them scale to 1.
         if not matrix:
             assert bool((parameter == 1).all()), name
-        elif optimizer == "adagrad":
+        elif optimizer in ("adagrad", "rmsprop"):
             assert bool((parameter < 0.6).all()), name
         else:
             torch.testing.assert_close(parameter, torch.full_like(parameter, 0.95), msg=name)

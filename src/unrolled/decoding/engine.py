@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from unrolled.cells import Equations
 from unrolled.cells.derivation import Product, derive, leaf_name
 from unrolled.data.vocabulary import IntArray
 from unrolled.decoding.engine_source import LOGITS, READ, SAMPLE, SCORE, Precision, engine_source
@@ -61,18 +62,20 @@ class Engine:
         if precision not in PRECISIONS:
             raise ConfigurationError(f"unknown precision {precision!r}", fix=nearest(precision, PRECISIONS))
         plain = not recurrent.backward_layers and all(isinstance(layer, RecurrentLayer) for layer in recurrent.layers)
-        if not plain or weight.shape[1] != recurrent.hidden_size:
+        if not plain or weight.shape[1] != recurrent.output_size:
             raise ConfigurationError(
                 "the network cannot be stepped by the engine",
                 expected="a stack of cells in one direction, and an output layer over its last",
             )
-        self.precision, self.vocabulary_size, self._hidden = precision, len(weight), recurrent.hidden_size
+        self._hidden: int = max(layer.hidden_size for layer in recurrent.layers)  # type: ignore[type-var, assignment]
+        self.precision, self.vocabulary_size = precision, len(weight)
         self._equations = equations = recurrent.equations
         derivation = derive(equations)
         layers = [
             {name: value.detach().float().cpu() for name, value in layer.cell_parameters().items()}  # type: ignore[operator]
             for layer in recurrent.layers
         ]
+        layers = [_widened(equations, values, self._hidden, first=not index) for index, values in enumerate(layers)]
         vectors = [name for name, kind in equations.parameters.items() if kind == "vector"]
         self._shape = (len(layers), len(equations.states))
         inputs = recurrent.input_size
@@ -91,7 +94,7 @@ class Engine:
         for parameters in layers:
             for stage in derivation.products:
                 packed.add(torch.cat([parameters[name] for name in stage.weights]))
-        packed.add(weight.detach().float().cpu())
+        packed.add(_columns(weight.detach().float().cpu(), self._hidden))
         empty = torch.empty(0)
         self._network = (
             np.array([inputs, self._hidden, self.vocabulary_size, len(layers), recurrent.residual], np.int64),
@@ -293,6 +296,25 @@ class Engine:
 
 def _flat(values: torch.Tensor) -> npt.NDArray[np.float32]:
     found: npt.NDArray[np.float32] = values.reshape(-1).numpy().astype(np.float32)
+    return found
+
+
+def _columns(matrix: torch.Tensor, wanted: int) -> torch.Tensor:
+    return torch.nn.functional.pad(matrix, (0, wanted - matrix.shape[1]))
+
+
+def _widened(
+    equations: Equations, parameters: dict[str, torch.Tensor], hidden: int, *, first: bool
+) -> dict[str, torch.Tensor]:
+    """A layer with more units, of which those that are added do what its first does, and nobody reads them: all layers
+    are then of one size."""
+    found = {}
+    for name, kind in equations.parameters.items():
+        value = parameters[name]
+        value = torch.cat([value, value[:1].expand(hidden - len(value), *value.shape[1:])])
+        if kind != "vector" and not (first and kind == "input matrix"):
+            value = _columns(value, hidden)
+        found[name] = value
     return found
 
 

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from unrolled.layers.around import ComplexLayer, ResidualBlock, WindowLayer
+from unrolled.layers.dropping import Dropout, drop_weights, drop_words
 from unrolled.layers.initial import initialise
 from unrolled.layers.interop import from_torch, to_torch
-from unrolled.layers.recurrent import (
-    Dropout,
-    LayerStepping,
-    Recurrent,
-    RecurrentLayer,
-    StackState,
-    StackStepping,
-    detach,
-)
+from unrolled.layers.recurrent import LayerStepping, Recurrent, RecurrentLayer, StackState, StackStepping, detach
 from unrolled.layers.watching import Watch, watch
 
 __all__ = [
@@ -28,6 +21,8 @@ __all__ = [
     "Watch",
     "WindowLayer",
     "detach",
+    "drop_weights",
+    "drop_words",
     "from_torch",
     "initialise",
     "to_torch",

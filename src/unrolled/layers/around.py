@@ -15,7 +15,8 @@ from unrolled.cells import Equations, find_cell
 from unrolled.errors import ConfigurationError
 from unrolled.kernels.dispatch import Kernel
 from unrolled.kernels.operations import State
-from unrolled.layers.recurrent import Dropout, RecurrentLayer
+from unrolled.layers.dropping import Dropout
+from unrolled.layers.recurrent import RecurrentLayer
 
 __all__ = ["ComplexLayer", "ResidualBlock", "WindowLayer"]
 

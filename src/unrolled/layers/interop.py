@@ -89,10 +89,14 @@ def to_torch(stack: Recurrent | RecurrentLayer) -> torch.nn.RNNBase:
     """A PyTorch module (batch first) with the weights of a stack or layer.
 
     Raises:
-        ConfigurationError: PyTorch has no module with these equations, or the stack is residual.
+        ConfigurationError: PyTorch has no module with these equations, or the stack is residual, has layers of several
+            sizes, or drops units or weights in a way that PyTorch's modules do not.
     """
     if isinstance(stack, Recurrent) and (stack.residual or stack.dropout.variational):
         raise ConfigurationError("PyTorch's modules have no residual stacks and no variational dropout")
+    found = [layer for _, layer in _named(stack)]
+    if len({layer.hidden_size for layer in found}) > 1 or any(layer.weight_drop for layer in found):
+        raise ConfigurationError("PyTorch's modules have layers of one size, and drop no weights")
     match = _match(stack.equations)
     extra: dict[str, Any] = {"nonlinearity": "relu"} if match.operator == "rnn-relu" else {}
     if isinstance(stack, Recurrent):

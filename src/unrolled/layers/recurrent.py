@@ -5,6 +5,8 @@ Axes: B batch, T time, D input, H hidden, L layers.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from unrolled.cells import Equations
@@ -13,10 +15,11 @@ from unrolled.kernels import unroll
 from unrolled.kernels.dispatch import Kernel
 from unrolled.kernels.operations import State
 from unrolled.kernels.staged import Stepping
+from unrolled.layers.dropping import Dropout, check_probability, drop_weights
 from unrolled.layers.initial import initialise, starting_value
 from unrolled.layers.watching import current
 
-__all__ = ["Dropout", "LayerStepping", "Recurrent", "RecurrentLayer", "StackState", "StackStepping", "detach"]
+__all__ = ["LayerStepping", "Recurrent", "RecurrentLayer", "StackState", "StackStepping", "detach"]
 
 StackState = tuple[State, ...]
 
@@ -38,6 +41,11 @@ class RecurrentLayer(torch.nn.Module):
         kernel: how it runs over time; chosen by `kernels.dispatch` if not given.
         path: its name when it is watched.
         reverse: run from the end of each sequence to its beginning.
+        weight_drop: the probability with which each weight of a recurrent matrix is dropped while training, for all
+            time steps of a call alike (Merity et al. 2018, section 2).
+
+    Attributes:
+        dropped: the matrices that this is done to: those applied to anything but the input.
 
     Raises:
         CellError: the equations do not fit the sizes, or a parameter has a name that PyTorch needs itself.
@@ -53,13 +61,17 @@ class RecurrentLayer(torch.nn.Module):
         kernel: Kernel | None = None,
         path: str = "layer",
         reverse: bool = False,
+        weight_drop: float = 0.0,
     ) -> None:
         super().__init__()
+        check_probability("weight_drop", weight_drop)
         if min(input_size, hidden_size) < 1:
             raise ConfigurationError("a layer needs at least one unit", got=f"D = {input_size}, H = {hidden_size}")
         equations.check_sizes(input_size, hidden_size)
         self.equations, self.input_size, self.hidden_size = equations, input_size, hidden_size
         self.kernel, self.path, self.reverse = kernel, path, reverse
+        self.weight_drop = weight_drop
+        self.dropped = tuple(name for name, kind in equations.parameters.items() if kind == "hidden matrix")
         # What a state is like, in a cell without parameters too.
         self.register_buffer("_like", torch.empty(0), persistent=False)
         for name in equations.parameters:
@@ -159,9 +171,12 @@ class RecurrentLayer(torch.nn.Module):
     ) -> tuple[torch.Tensor, State]:
         watcher = current()
         watched: dict[str, torch.Tensor] | None = None if watcher is None else {}
+        parameters = self.cell_parameters()
+        if self.training and self.weight_drop:
+            parameters = drop_weights(parameters, self.dropped, self.weight_drop)
         y, state = unroll(
             self.equations,
-            self.cell_parameters(),
+            parameters,
             x,
             state,
             kernel=self.kernel,
@@ -218,18 +233,20 @@ class Recurrent(torch.nn.Module):
     Args:
         equations: the cell, the same in every layer.
         input_size: D.
-        hidden_size: H, the same in every layer.
+        hidden_size: H, the same in every layer but perhaps the last.
         layers: L.
         dropout: the probability with which what passes between two layers is dropped while training.
         variational: drop the same units at every time step of a call (Gal & Ghahramani 2016), not others at each.
+        weight_drop: the probability with which each weight of the recurrent matrices is dropped; see `RecurrentLayer`.
         residual: add what goes into a layer to what comes out of it, from the second layer on.
+        last_size: units of the last layer; H if not given.
         bidirectional: run every layer in both directions, with weights of their own, and put the outputs side by side:
             (B, T, 2H) (Schuster & Paliwal 1997). Its states are those of the layers in order, of each the one that runs
             forward, then the one that runs backward.
         kernel: how cells run over time; chosen by `kernels.dispatch` if not given.
 
     Attributes:
-        output_size: H, or 2H in both directions.
+        output_size: units of the last layer, twice as many in both directions.
     """
 
     def __init__(
@@ -241,21 +258,30 @@ class Recurrent(torch.nn.Module):
         *,
         dropout: float = 0.0,
         variational: bool = False,
+        weight_drop: float = 0.0,
         residual: bool = False,
+        last_size: int | None = None,
         bidirectional: bool = False,
         kernel: Kernel | None = None,
     ) -> None:
         super().__init__()
         if layers < 1:
             raise ConfigurationError("a stack needs at least one layer", got=str(layers))
-        self.output_size = hidden_size * (2 if bidirectional else 1)
-        sizes = [input_size, *[self.output_size] * (layers - 1)]
+        last_size = hidden_size if last_size is None else last_size
+        if residual and layers > 1 and last_size != hidden_size:
+            raise ConfigurationError(
+                "a residual stack has layers of one size", got=f"{hidden_size} units, the last layer {last_size}"
+            )
+        directions = 2 if bidirectional else 1
+        units = [*[hidden_size] * (layers - 1), last_size]
+        sizes = list(zip([input_size, *[directions * size for size in units]], units, strict=False))
+        self.output_size = directions * last_size
+        options: dict[str, Any] = {"kernel": kernel, "weight_drop": weight_drop}
         self.layers = torch.nn.ModuleList(
-            RecurrentLayer(equations, size, hidden_size, kernel=kernel, path=f"layers.{index}")
-            for index, size in enumerate(sizes)
+            RecurrentLayer(equations, *size, path=f"layers.{index}", **options) for index, size in enumerate(sizes)
         )
         self.backward_layers = torch.nn.ModuleList(
-            RecurrentLayer(equations, size, hidden_size, kernel=kernel, path=f"backward_layers.{index}", reverse=True)
+            RecurrentLayer(equations, *size, path=f"backward_layers.{index}", reverse=True, **options)
             for index, size in enumerate(sizes)
             if bidirectional
         )
@@ -347,24 +373,3 @@ class StackStepping:
             after.append(last)
             x = x + y if self._residual and index else y
         return x, tuple(after)
-
-
-class Dropout(torch.nn.Module):
-    """Dropout (Srivastava et al. 2014), or its variational form: one mask for all steps (Gal & Ghahramani 2016)."""
-
-    def __init__(self, probability: float, variational: bool = False) -> None:
-        super().__init__()
-        if not 0 <= probability < 1:
-            raise ConfigurationError(
-                "dropout is a probability", expected="at least 0 and below 1", got=str(probability)
-            )
-        self.probability, self.variational = probability, variational
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x (B, T, D) with units dropped, in training only."""
-        if not self.training or self.probability == 0:
-            return x
-        if not self.variational:
-            return torch.nn.functional.dropout(x, self.probability)
-        mask = torch.nn.functional.dropout(x.new_ones(x.shape[0], 1, x.shape[2]), self.probability)
-        return x * mask

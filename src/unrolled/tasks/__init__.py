@@ -30,6 +30,7 @@ class Loss:
         state: what is carried to the next batch, cut off from the graph.
         next: the position after this batch.
         epoch: passes over the data after this batch, with its fraction.
+        penalty: what is to be made small besides, in nats a target, and is no part of the loss; a scalar in the graph.
     """
 
     total: torch.Tensor
@@ -38,6 +39,7 @@ class Loss:
     state: dict[str, torch.Tensor]
     next: dict[str, Any]
     epoch: float
+    penalty: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)

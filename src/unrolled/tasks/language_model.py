@@ -19,7 +19,7 @@ from unrolled.data.store import Tokens
 from unrolled.data.streams import Batch, StreamPosition, Streams, sequential
 from unrolled.errors import ConfigurationError
 from unrolled.kernels import Kernel
-from unrolled.layers import Dropout, Recurrent, RecurrentLayer, StackState, StackStepping, detach
+from unrolled.layers import Dropout, Recurrent, RecurrentLayer, StackState, StackStepping, detach, drop_words
 from unrolled.layers.outputs import FullSoftmax
 from unrolled.tasks import Loss, Small
 from unrolled.tasks.configuration import LanguageModelConfig
@@ -33,6 +33,8 @@ __all__ = ["LanguageModel", "LanguageModelStepping", "LanguageModelTask", "OneHo
 
 _VALIDATION_STREAMS = 16
 _VALIDATION_LENGTH = 256
+# Tied vectors start within this (Merity et al. 2018, section 4): as weights of the output layer they must be small.
+_TIED = 0.1
 
 
 class OneHot(torch.nn.Module):
@@ -71,7 +73,8 @@ class LanguageModel(torch.nn.Module):
         config = config or LanguageModelConfig()
         hidden = config.hidden_size or 128
         embedding = hidden if config.embedding_size is None else config.embedding_size
-        self.vocabulary_size = vocabulary_size
+        dropout = config.dropout or 0.0
+        self.config, self.vocabulary_size = config, vocabulary_size
         self.embedding: torch.nn.Module = OneHot(vocabulary_size)
         if embedding:
             self.embedding = torch.nn.Embedding(vocabulary_size, embedding)
@@ -80,20 +83,23 @@ class LanguageModel(torch.nn.Module):
             embedding or vocabulary_size,
             hidden,
             config.layers,
-            dropout=config.dropout or 0.0,
+            dropout=_either(config.layer_dropout, dropout),
             variational=config.variational,
+            weight_drop=config.weight_drop,
+            last_size=embedding if config.tied else None,
             residual=config.residual,
             kernel=kernel,
         )
-        self.output = build_output(config, hidden, vocabulary_size, counts)
-        self.dropout = Dropout(config.dropout or 0.0, config.variational)
-        self.variational = config.variational
-        self.reset_parameters(config.initial_std)
+        self.output = build_output(config, self.recurrent.output_size, vocabulary_size, counts)
+        if isinstance(self.embedding, torch.nn.Embedding) and isinstance(self.output, FullSoftmax) and config.tied:
+            self.output.weight = self.embedding.weight
+        self.input_dropout = Dropout(_either(config.input_dropout, dropout * config.variational), config.variational)
+        self.dropout = Dropout(_either(config.output_dropout, dropout), config.variational)
+        self.reset_parameters()
 
-    def reset_parameters(self, std: float | None = None) -> None:
-        """Start again: recurrent layers as the cell says, the output layer from small weights and no biases.
-
-        With `std`, every matrix comes from a normal distribution of that standard deviation, every vector is zero.
+    def reset_parameters(self) -> None:
+        """Start again: recurrent layers as the cell says, the output layer from small weights and no biases; or as the
+        configuration says.
         """
         if isinstance(self.embedding, torch.nn.Embedding):
             # With entries of about 1 the gates are moved by the symbol from the first step on: measured on a character
@@ -101,9 +107,15 @@ class LanguageModel(torch.nn.Module):
             torch.nn.init.normal_(self.embedding.weight)
         self.recurrent.reset_parameters()
         self.output.restart()
-        if std is not None:
-            for parameter in self.parameters():
+        if self.config.tied:
+            torch.nn.init.uniform_(self.output.get_parameter("weight"), -_TIED, _TIED)
+        std, bound = self.config.initial_std, self.config.initial_range
+        numbers = {name for name, how in self.recurrent.equations.init if not isinstance(how, str)}
+        for name, parameter in self.named_parameters():
+            if std is not None:
                 torch.nn.init.normal_(parameter, std=std) if parameter.dim() > 1 else torch.nn.init.zeros_(parameter)
+            elif bound is not None and not numbers & {".".join(name.split(".")[-2:]), name.split(".")[-2]}:
+                torch.nn.init.uniform_(parameter, -bound, bound)
 
     @property
     def size(self) -> int:
@@ -132,31 +144,43 @@ class LanguageModel(torch.nn.Module):
         Returns:
             logits (B, T, V), and the state after the last symbol.
         """
-        y, state = self._read(ids, state, resets)
+        _, y, state = self._read(ids, state, resets)
         logits: torch.Tensor = self.output(y)
         return logits, state
 
     def _read(
         self, ids: torch.Tensor, state: StackState | None, resets: torch.Tensor | None
-    ) -> tuple[torch.Tensor, StackState]:
-        """What the output layer gets (B, T, H), and the state after the last symbol."""
+    ) -> tuple[torch.Tensor, torch.Tensor, StackState]:
+        """What the last layer gives (B, T, H), what of it the output layer gets, and the state after it."""
         x = self.embedding(ids).to(next(self.parameters()).dtype)
-        if self.variational:
-            x = self.dropout(x)
-        y, state = self.recurrent(x, state, resets)
-        return self.dropout(y), state
+        if self.training and self.config.embedding_dropout:
+            x = drop_words(x, ids, self.vocabulary_size, self.config.embedding_dropout)
+        y, state = self.recurrent(self.input_dropout(x), state, resets)
+        return y, self.dropout(y), state
 
     def losses(self, batch: Batch, state: StackState | None) -> tuple[torch.Tensor, StackState]:
         """Nats of every target of a batch (B, T), 0 where it does not count; and the state after it.
 
         In evaluation mode these are exact; while training they are what the output layer is trained by.
         """
+        nats, state, _ = self.penalised(batch, state)
+        return nats, state
+
+    def penalised(self, batch: Batch, state: StackState | None) -> tuple[torch.Tensor, StackState, torch.Tensor | None]:
+        """`losses`, and what training makes small besides: of y, the last layer's output, and ~y, what dropout leaves,
+        activation_penalty · mean ~y² + temporal_penalty · mean (y[t] - y[t-1])² (Merity et al. 2018, section 4.5)."""
         device = next(self.parameters()).device
-        x, y = batch.x.to(device), batch.y.to(device)
+        x, targets = batch.x.to(device), batch.y.to(device)
         resets = None if batch.resets is None else batch.resets.to(device)
         weights = None if batch.weights is None else batch.weights.to(device)
-        hidden, state = self._read(x, state, resets)
-        return self.output.losses(hidden, y, weights), state
+        y, dropped, state = self._read(x, state, resets)
+        nats = self.output.losses(dropped, targets, weights)
+        penalties = []
+        if self.training and self.config.activation_penalty:
+            penalties.append(self.config.activation_penalty * dropped.to(nats.dtype).square().mean())
+        if self.training and self.config.temporal_penalty and y.shape[1] > 1:
+            penalties.append(self.config.temporal_penalty * (y[:, 1:] - y[:, :-1]).to(nats.dtype).square().mean())
+        return nats, state, sum(penalties[1:], penalties[0]) if penalties else None
 
     def stepping(self) -> LanguageModelStepping:
         """The model with its weights packed, for one symbol after the other without gradients."""
@@ -277,7 +301,7 @@ class LanguageModelTask:
     def loss(self, position: dict[str, Any], state: dict[str, torch.Tensor]) -> Loss:
         """The loss of one chunk, and the state for the next."""
         batch = self._streams.batch(StreamPosition(**position))
-        nats, after = self.model.losses(batch, None if batch.fresh else self._unflatten(state))
+        nats, after, penalty = self.model.penalised(batch, None if batch.fresh else self._unflatten(state))
         epoch = batch.next.epoch + batch.next.chunk / self._streams.chunks_per_epoch(batch.next.epoch)
         return Loss(
             total=nats.sum(),
@@ -286,15 +310,20 @@ class LanguageModelTask:
             state=self._flatten(detach(after)),
             next=asdict(batch.next),
             epoch=epoch,
+            penalty=penalty,
         )
 
     def small(self) -> Small | None:
-        """The net as `kernels.small` wants it: of a model without dropout or residual layers."""
+        """The net as `kernels.small` wants it: of a plain model, without residual layers, and trained without anything
+        that is dropped at random or penalised."""
         from unrolled.kernels.small import Shape  # Numba takes half a second to import
 
         model, recurrent = self.model, self.model.recurrent
         layers = [layer for layer in recurrent.modules() if isinstance(layer, RecurrentLayer)]
-        plain = recurrent.dropout.probability == model.dropout.probability == 0
+        drops = (model.input_dropout, recurrent.dropout, model.dropout)
+        plain = not any(drop.probability for drop in drops) and not model.config.embedding_dropout
+        plain = plain and not model.config.weight_drop and not model.config.tied
+        plain = plain and not model.config.activation_penalty and not model.config.temporal_penalty
         plain = plain and not (recurrent.residual and len(layers) > 1) and type(model) is LanguageModel
         plain = plain and type(model.output) is FullSoftmax
         if not plain or any(layer.kernel == "reference" for layer in layers):
@@ -336,6 +365,10 @@ class LanguageModelTask:
             for index, layer in enumerate(state)
             for name, part in zip(names, layer, strict=True)
         }
+
+
+def _either(given: float | None, otherwise: float) -> float:
+    return otherwise if given is None else given
 
 
 def streams_for(tokens: int) -> int:

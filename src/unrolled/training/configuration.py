@@ -8,12 +8,13 @@ from typing import Any, Literal, get_args
 
 from unrolled.errors import ConfigurationError, nearest
 
-__all__ = ["Optimizer", "Precision", "Reduction", "Schedule", "TrainingConfig"]
+__all__ = ["Decay", "Optimizer", "Precision", "Reduction", "Schedule", "TrainingConfig"]
 
-Optimizer = Literal["adamw", "adagrad", "adagrad-inside", "sgd"]
+Optimizer = Literal["adamw", "adagrad", "adagrad-inside", "rmsprop", "sgd"]
 Precision = Literal["auto", "float32", "bfloat16", "float64"]
 Schedule = Literal["cosine", "constant"]
 Reduction = Literal["mean", "sum"]
+Decay = Literal["matrices", "all"]
 
 
 @dataclass(frozen=True)
@@ -26,17 +27,18 @@ class TrainingConfig:
         steps: budget, in updates of the weights.
         batch: parallel streams of text; chosen from the text if not given.
         length: time steps through which is backpropagated.
-        optimizer: adamw, adagrad, adagrad-inside (its epsilon inside the root) or sgd (with momentum).
+        optimizer: adamw, adagrad, adagrad-inside (its epsilon inside the root), rmsprop or sgd (with momentum).
         learning_rate: the highest of the schedule; chosen from optimizer, cell and size if not given.
         schedule: cosine (warm-up, then down to final_rate along a cosine over the budget) or constant.
         warmup: share of the budget over which the rate rises.
         final_rate: the rate at the end, as a share of the highest.
         momentum: share of the last step that sgd keeps.
         beta1: decay of adamw's mean of gradients.
-        beta2: decay of adamw's mean of their squares.
+        beta2: decay of adamw's mean of their squares, and of rmsprop's.
         epsilon: added to the root (adagrad-inside: in it) of what the optimizer divides by.
-        weight_decay: share of the rate by which matrices shrink each step (sgd and adagrad add it to the gradient,
-            adagrad-inside has none); biases and embeddings do not.
+        weight_decay: share of the rate by which matrices shrink each step (sgd, adagrad and rmsprop add it to the
+            gradient, adagrad-inside has none).
+        decay: what shrinks: matrices (but embeddings and what is tied to them) or all (biases and embeddings too).
         clip_norm: gradients longer than this, all parameters together, are shortened to it; 0 is off.
         clip_value: entries of gradients beyond plus or minus this are set to it; 0 is off.
         accumulate: batches whose gradients are added before an update.
@@ -69,6 +71,7 @@ class TrainingConfig:
     beta2: float = 0.99
     epsilon: float = 1e-8
     weight_decay: float = 0.01
+    decay: Decay = "matrices"
     clip_norm: float = 0.25
     clip_value: float = 0.0
     accumulate: int = 1
@@ -121,5 +124,6 @@ _CHOICES: dict[str, Any] = {
     "optimizer": Optimizer,
     "schedule": Schedule,
     "reduction": Reduction,
+    "decay": Decay,
     "precision": Precision,
 }

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from unrolled.kernels.small import Made, Rule, SmallNet, Work, is_small
+from unrolled.kernels.small import KINDS, Made, Rule, SmallNet, Work, is_small
 from unrolled.layers.watching import current
 from unrolled.tasks import Small, Trainable
 from unrolled.training.configuration import TrainingConfig
 
-__all__ = ["Fused", "Outcome"]
+__all__ = ["Fused", "Outcome", "serves_training"]
 
 # The memories of each optimiser, as PyTorch calls them.
 _MEMORIES = {
@@ -44,6 +44,13 @@ class Outcome:
     carried: dict[str, torch.Tensor]
 
 
+def serves_training(config: TrainingConfig) -> bool:
+    """Whether updates of this configuration can be made in one call: not with gradients accumulated over batches, an
+    epsilon of 0, rmsprop, or a decay of biases and embeddings."""
+    decays = config.decay == "all" and config.weight_decay > 0
+    return config.accumulate == 1 and config.epsilon > 0 and config.optimizer in KINDS and not decays
+
+
 class Fused:
     """Makes updates of a trainer's model, many in one call, as if they were made one by one.
 
@@ -67,10 +74,10 @@ class Fused:
 
     @classmethod
     def of(cls, task: Trainable, config: TrainingConfig, optimizer: torch.optim.Optimizer) -> Fused | None:
-        """The way for this training; `None` where it is not served: gradients accumulated over batches, bfloat16, an
-        epsilon of 0, another device, a net that is not small or not as `kernels.small` knows it."""
+        """The way for this training; `None` where it is not served: what `serves_training` says, bfloat16, another
+        device, a net that is not small or not as `kernels.small` knows it."""
         offer = task.small()
-        if offer is None or config.accumulate > 1 or config.epsilon == 0 or not is_small(offer.equations, offer.shape):
+        if offer is None or not serves_training(config) or not is_small(offer.equations, offer.shape):
             return None
         dtype = {"float32": torch.float32, "float64": torch.float64}.get(config.precision)
         fits = all(p.dtype == dtype and p.device.type == "cpu" and p.requires_grad for p in offer.parameters.values())

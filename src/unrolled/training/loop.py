@@ -302,7 +302,8 @@ class Trainer:
                     given = self.task.loss(self._position, self._carried)
                 over = given.targets if config.reduction == "mean" else given.sequences
                 if given.targets:
-                    (given.total / (over * config.accumulate)).backward()  # type: ignore[no-untyped-call]
+                    goal = given.total if given.penalty is None else given.total + given.targets * given.penalty
+                    (goal / (over * config.accumulate)).backward()  # type: ignore[no-untyped-call]
                 self._position, self._carried, self.epoch = given.next, given.state, given.epoch
                 total, targets = total + float(given.total.detach()), targets + given.targets
         gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]

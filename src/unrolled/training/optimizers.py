@@ -37,10 +37,12 @@ class AdagradInside(torch.optim.Optimizer):
 
 
 def build_optimizer(model: torch.nn.Module, config: TrainingConfig, learning_rate: float) -> torch.optim.Optimizer:
-    """The optimiser of a configuration. Weight decay acts on matrices, not on biases, peepholes or embeddings."""
+    """The optimiser of a configuration. Weight decay acts on matrices, not on biases, peepholes or embeddings; or, if
+    the configuration says so, on all."""
     embeddings = {id(module.weight) for module in model.modules() if isinstance(module, torch.nn.Embedding)}
-    decayed = [p for p in model.parameters() if p.dim() > 1 and id(p) not in embeddings]
-    others = [p for p in model.parameters() if p.dim() < 2 or id(p) in embeddings]
+    whole = config.decay == "all"
+    decayed = [p for p in model.parameters() if whole or (p.dim() > 1 and id(p) not in embeddings)]
+    others = [p for p in model.parameters() if not whole and (p.dim() < 2 or id(p) in embeddings)]
     groups: list[dict[str, Any]] = [{"params": decayed, "weight_decay": config.weight_decay}]
     if others:
         groups.append({"params": others, "weight_decay": 0.0})
@@ -49,6 +51,9 @@ def build_optimizer(model: torch.nn.Module, config: TrainingConfig, learning_rat
         return torch.optim.AdamW(groups, learning_rate, betas, config.epsilon, fused=True)
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, learning_rate, config.momentum)
+    if config.optimizer == "rmsprop":
+        # Tieleman & Hinton 2012, lecture 6e, without momentum: as Torch's, which char-rnn and torch-rnn use.
+        return torch.optim.RMSprop(groups, learning_rate, config.beta2, config.epsilon)
     if config.optimizer == "adagrad":
         return torch.optim.Adagrad(groups, learning_rate, eps=config.epsilon)
     return AdagradInside(list(model.parameters()), learning_rate, config.epsilon)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,8 @@ def _run(run: Run) -> Description:
     embedded = {"E": stack.input_size} if "embedding.weight" in shapes else {}
     sizes = {"V": vocabulary.size, **embedded, "D": stack.input_size, "H": stack.hidden_size}
     config = {key: value for key, value in run.config.items() if key != "equations"}
-    return _described(run.name, stack.equations, shapes, sizes, len(stack.layers), config)
+    found = _described(run.name, stack.equations, shapes, sizes, len(stack.layers), config)
+    return replace(found, parameters=model.size)  # what is tied stands under two names
 
 
 def _described(

@@ -33,6 +33,7 @@ from unrolled.tasks.language_model import LanguageModel, LanguageModelTask
 from unrolled.training.budget import Budget
 from unrolled.training.configuration import Precision, TrainingConfig
 from unrolled.training.events import SampleDue
+from unrolled.training.fused import serves_training
 from unrolled.training.loop import Trainer, seeded
 from unrolled.training.memory import keep_freed_memory
 from unrolled.training.precision import Way, measure
@@ -384,7 +385,7 @@ def _ways(task: LanguageModelTask, training: TrainingConfig) -> list[Way]:
 
     if training.precision != "auto":
         return [Way(training.precision, choose(equations, state, product(training.precision)))]
-    if offer is not None and is_small(offer.equations, offer.shape):
+    if offer is not None and serves_training(training) and is_small(offer.equations, offer.shape):
         # Its training step is one compiled call, in float32.
         return [Way("float32", choose(equations, state, like.dtype))]
     precisions: tuple[Precision, ...] = ("float32", "bfloat16")
