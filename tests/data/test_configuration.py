@@ -16,7 +16,12 @@ from unrolled.errors import ConfigurationError
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"unit": "word"}, "unit has no such choice\n  expected: 'char' or 'byte'\n  got: 'word'"),
+        ({"unit": "line"}, "unit has no such choice\n  expected: 'char' or 'byte' or 'word'\n  got: 'line'"),
+        ({"splitter": "regex", "unit": "word"}, "splitter has no such choice\n  expected: 'spaces' or 'rules'"),
+        ({"splitter": "rules"}, "splitter is for words\n  got: unit 'char'\n  what to do: leave splitter out"),
+        ({"vocabulary_size": 100}, "vocabulary_size is for words\n  got: unit 'char'"),
+        ({"vocabulary_size": 2, "unit": "word"}, "vocabulary_size is out of range\n  expected: a whole number from 3"),
+        ({"vocabulary_size": True, "unit": "word"}, "vocabulary_size is out of range"),
         ({"errors": "ignore"}, "errors has no such choice\n  expected: 'strict' or 'replace'\n  got: 'ignore'"),
         ({"documents": None}, "documents has no such choice\n  expected: 'carry' or 'reset'\n  got: None"),
         ({"min_count": 0}, "min_count is not a count\n  expected: a whole number from 1 on\n  got: 0"),

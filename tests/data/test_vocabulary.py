@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from unrolled.data.vocabulary import UNITS, UNKNOWN, Bytes, Characters, Unknown, Vocabulary
 from unrolled.errors import DataError, PromptError
 
+SYMBOLS = ["byte", "char"]  # the units whose every text has a vocabulary
 # Text as it is read from UTF-8: every character but the surrogates.
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 ANY_TEXT = st.text(st.characters())
@@ -103,7 +104,7 @@ def test_no_text_has_no_vocabulary(unit: str) -> None:
         UNITS[unit].count([])
 
 
-@given(st.sampled_from(sorted(UNITS)), TEXTS, st.lists(st.integers(0, 255), max_size=30), st.integers(1, 4))
+@given(st.sampled_from(SYMBOLS), TEXTS, st.lists(st.integers(0, 255), max_size=30), st.integers(1, 4))
 def test_decoding_in_pieces_is_decoding_at_once(unit: str, text: str, drawn: list[int], size: int) -> None:
     """Of ids that spell a text, and of ids as a model may draw them, which need not be UTF-8."""
     vocabulary = UNITS[unit].count([text])
@@ -119,7 +120,7 @@ def test_a_character_of_many_bytes_is_held_back_until_it_is_whole() -> None:
     assert (decoder.feed([0xE2]), decoder.finish(), decoder.finish()) == ("", "\ufffd", "")
 
 
-@given(st.sampled_from(sorted(UNITS)), TEXTS)
+@given(st.sampled_from(SYMBOLS), TEXTS)
 def test_unigram_is_a_probability_with_one_added(unit: str, text: str) -> None:
     vocabulary = UNITS[unit].count([text])
     probabilities = vocabulary.unigram()
@@ -129,7 +130,7 @@ def test_unigram_is_a_probability_with_one_added(unit: str, text: str) -> None:
     np.testing.assert_allclose(probabilities * total, vocabulary.counts + 1, rtol=1e-12)
 
 
-@given(st.sampled_from(sorted(UNITS)), TEXTS, st.integers(1, 2))
+@given(st.sampled_from(SYMBOLS), TEXTS, st.integers(1, 2))
 def test_json_round(unit: str, text: str, min_count: int) -> None:
     vocabulary = UNITS[unit].count([text * 2], min_count)
     read = Vocabulary.from_json(json.loads(json.dumps(vocabulary.to_json())), "vocabulary.json")

@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -371,6 +372,8 @@ def _print_trained(trained: Any, json: bool) -> None:
                 "parameters": trained.parameters,
                 "best_valid_nats_per_token": None if valid is None else valid.nats_per_token,
                 "best_valid_bits_per_character": None if valid is None else valid.bits_per_character,
+                "best_valid_perplexity": None if valid is None else valid.perplexity,
+                "best_valid_perplexity_per_word": None if valid is None else valid.perplexity_per_word,
             }
         )
         return
@@ -378,8 +381,8 @@ def _print_trained(trained: Any, json: bool) -> None:
     if valid is not None:
         print(
             f"held out: {valid.nats_per_token:.4f} nats a symbol, {valid.bits_per_character:.3f} bits a character, "
-            f"perplexity {valid.perplexity:.3f}\n  ({valid.tokens:,} symbols, state carried over; the checkpoint was "
-            "chosen on these)"
+            f"perplexity {valid.perplexity:.3f} a symbol, {valid.perplexity_per_word:.2f} a word{_hidden(valid)}\n  "
+            f"({valid.tokens:,} symbols, state carried over; the checkpoint was chosen on these)"
         )
     print(f"the run is in {trained.run}\n\nnext:")
     run = shlex.quote(str(trained.run))
@@ -398,10 +401,24 @@ def _print_report(report: dict[str, Any], json: bool) -> None:
         return
     print(f"{report['split']}, {report['protocol']} ({report['detail']}), checkpoint {report['checkpoint']}")
     left_out = f"; {report['skipped']:,} left out" if report["skipped"] else ""
-    print(f"  {report['tokens']:,} symbols, {report['characters']:,} characters{left_out}")
+    print(
+        f"  {report['tokens']:,} symbols, {report['characters']:,} characters, {report['words']:,} words with line "
+        f"ends{left_out}"
+    )
     print(f"  {report['nats_per_token']:.4f} nats a symbol, perplexity {report['perplexity']:.4f}")
-    print(f"  {report['bits_per_character']:.4f} bits a character")
+    hidden = _hidden(SimpleNamespace(**report))
+    print(
+        f"  {report['bits_per_character']:.4f} bits a character, perplexity {report['perplexity_per_word']:.4f} a word"
+        f"{hidden}"
+    )
     print(f"  log-likelihood {report['log_likelihood']:.2f} nats")
+
+
+def _hidden(found: Any) -> str:
+    """What figures that compare units were charged for; nothing where nothing is hidden."""
+    if not found.hidden:
+        return ""
+    return f" (with {found.hidden_nats / found.hidden:.1f} nats for each of {found.hidden:,} unknown, spelt out)"
 
 
 def _print_json(value: Any) -> None:

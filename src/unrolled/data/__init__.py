@@ -8,9 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from unrolled.data.configuration import DecodingErrors, Documents, TextConfig, Unit
+from unrolled.data.decoders import Decoder
 from unrolled.data.store import Part, SplitSources, Tokens, TokenStore, prepare
 from unrolled.data.text import Source, find_sources, read_text
-from unrolled.data.vocabulary import UNITS, Bytes, Characters, Decoder, Unknown, Vocabulary
+from unrolled.data.vocabulary import UNITS, Bytes, Characters, Unknown, Vocabulary
+from unrolled.data.words import Words
 
 if TYPE_CHECKING:
     from unrolled.data.streams import Batch, StreamPosition, Streams, choose_batch, sequential, windows
@@ -34,6 +36,7 @@ __all__ = [
     "Unit",
     "Unknown",
     "Vocabulary",
+    "Words",
     "choose_batch",
     "find_sources",
     "prepare",

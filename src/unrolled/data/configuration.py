@@ -8,9 +8,10 @@ from typing import Literal, get_args
 
 from unrolled.errors import ConfigurationError
 
-__all__ = ["DecodingErrors", "Documents", "TextConfig", "Unit"]
+__all__ = ["DecodingErrors", "Documents", "Splitter", "TextConfig", "Unit"]
 
-Unit = Literal["char", "byte"]
+Unit = Literal["char", "byte", "word"]
+Splitter = Literal["spaces", "rules"]
 DecodingErrors = Literal["strict", "replace"]
 Documents = Literal["carry", "reset"]
 
@@ -20,9 +21,13 @@ class TextConfig:
     """How a text becomes tokens, and which of them are trained on.
 
     Attributes:
-        unit: what one token is: "char" (a Unicode character) or "byte" (a byte of the text in UTF-8).
-        min_count: characters seen fewer times than this in the whole text are folded into one unknown symbol, which
-            exists whenever this is above 1; a count of characters, 1 folds nothing.
+        unit: what one token is: "char" (a Unicode character), "byte" (a byte of the text in UTF-8) or "word" (see
+            splitter; a line end is <eos>).
+        min_count: what is seen fewer times than this is folded into one unknown symbol: characters, counted in the
+            whole text, where this is above 1; words, counted in the training part.
+        vocabulary_size: keep only so many words, the most frequent ones, <eos> and <unk> among them; all if not given.
+        splitter: how words are cut: "spaces" (by white space alone, for text that was cut into words before) or
+            "rules" (punctuation, numbers and English contractions too, marked so that text can be put together again).
         errors: what a byte that is not UTF-8 does: "strict" stops with its offset, "replace" reads it as U+FFFD.
         documents: what happens to the state between two files: "carry" keeps it, "reset" empties it.
         split: train/valid/test, in percent of all tokens, three numbers that add up to 100, cut in this order.
@@ -33,13 +38,16 @@ class TextConfig:
 
     unit: Unit = "char"
     min_count: int = 1
+    vocabulary_size: int | None = None
+    splitter: Splitter = "spaces"
     errors: DecodingErrors = "strict"
     documents: Documents = "carry"
     split: str = "90/5/5"
 
     def __post_init__(self) -> None:
-        for name, choices in (("unit", Unit), ("errors", DecodingErrors), ("documents", Documents)):
-            _check_choice(name, getattr(self, name), get_args(choices))
+        choices = {"unit": Unit, "splitter": Splitter, "errors": DecodingErrors, "documents": Documents}
+        for name, kind in choices.items():
+            _check_choice(name, getattr(self, name), get_args(kind))
         if not isinstance(self.min_count, int) or isinstance(self.min_count, bool) or self.min_count < 1:
             raise ConfigurationError(
                 "min_count is not a count", expected="a whole number from 1 on", got=repr(self.min_count)
@@ -50,6 +58,7 @@ class TextConfig:
                 got=f"min_count {self.min_count}",
                 fix="leave min_count at 1, or choose unit 'char'",
             )
+        _check_words(self)
         _read_split(self.split)
 
     def ranges(self, tokens: int) -> dict[str, tuple[int, int]]:
@@ -63,6 +72,18 @@ class TextConfig:
         train, valid, _ = _read_split(self.split)
         first, second = int(tokens * train / 100), int(tokens * (train + valid) / 100)
         return {"train": (0, first), "valid": (first, second), "test": (second, tokens)}
+
+
+def _check_words(config: TextConfig) -> None:
+    """Check the options that only words have."""
+    size = config.vocabulary_size
+    if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 3):
+        raise ConfigurationError("vocabulary_size is out of range", expected="a whole number from 3 on", got=repr(size))
+    for name, given in (("vocabulary_size", size is not None), ("splitter", config.splitter != "spaces")):
+        if given and config.unit != "word":
+            raise ConfigurationError(
+                f"{name} is for words", got=f"unit {config.unit!r}", fix=f"leave {name} out, or choose unit 'word'"
+            )
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:

@@ -4,6 +4,7 @@ A store is a directory:
 
     tokens.bin        every token, in the smallest unsigned integer type that holds the vocabulary, little endian
     documents.bin     the token that each source begins at, 64-bit, little endian
+    hidden.bin        words only: what hides behind the unknown symbol, see `preparation.HIDDEN`
     vocabulary.json   the vocabulary, with the counts of the training part
     meta.json         format, type and number of tokens, splits, characters, sources with their SHA-256, seconds
 
@@ -16,31 +17,29 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from unrolled.data.configuration import TextConfig
-from unrolled.data.text import CHUNK, Source, decode, find_sources, read_bytes
-from unrolled.data.vocabulary import UNITS, IntArray, Vocabulary
-from unrolled.errors import ConfigurationError, DataError, PromptError
+from unrolled.data.preparation import HIDDEN, Parts, Progress, type_for, write_symbols
+from unrolled.data.text import Source, find_sources
+from unrolled.data.vocabulary import IntArray, Vocabulary
+from unrolled.data.word_preparation import write_words
+from unrolled.errors import ConfigurationError, DataError
 from unrolled.files import cache_directory, sha256, storage_errors, sync, write_atomically, write_json
 
-__all__ = ["PARTS", "Part", "Progress", "SplitSources", "TokenStore", "Tokens", "prepare"]
+__all__ = ["PARTS", "Part", "SplitSources", "TokenStore", "Tokens", "prepare"]
 
 Part = Literal["train", "valid", "test"]
 PARTS: tuple[Part, ...] = get_args(Part)
-Progress = Callable[[int, int, str], None]
-
-_Parts = Sequence[tuple[str, Source]]
 _FORMAT = 1
 _KEYS = {"format", "dtype", "tokens", "splits", "characters", "documents", "options", "sources", "seconds"}
 _UNFINISHED = ".writing-"
@@ -100,10 +99,13 @@ class Tokens:
     Attributes:
         ids: (N,) token numbers, mapped from the file: they are read when they are touched.
         document_starts: (D,) the tokens, counted from the stretch's first, at which a document begins, ascending.
+        hidden: (K,) of type `preparation.HIDDEN`, the tokens whose text hides behind the unknown symbol, ascending;
+            None where the vocabulary alone says what that costs.
     """
 
     ids: npt.NDArray[Any]
     document_starts: IntArray = field(default_factory=lambda: np.empty(0, np.int64))
+    hidden: npt.NDArray[Any] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -123,6 +125,9 @@ class TokenStore:
         self.directory, self.meta, self.vocabulary = directory, meta, vocabulary
         self.tokens: npt.NDArray[Any] = np.memmap(directory / "tokens.bin", dtype=meta["dtype"], mode="r")
         self._documents = documents
+        self._hidden: npt.NDArray[Any] | None = None
+        if "hidden" in meta:
+            self._hidden = np.fromfile(directory / "hidden.bin", HIDDEN)
 
     @classmethod
     def open(cls, directory: Path) -> TokenStore:
@@ -133,16 +138,16 @@ class TokenStore:
         """
         try:
             meta = json.loads((directory / "meta.json").read_bytes())
-            if meta["format"] != _FORMAT or set(meta) != _KEYS:
+            if meta["format"] != _FORMAT or set(meta) - {"hidden"} != _KEYS:
                 raise _damaged(directory / "meta.json", f"all keys of format {_FORMAT}", f"format {meta['format']!r}")
             vocabulary_file = directory / "vocabulary.json"
             vocabulary = Vocabulary.from_json(json.loads(vocabulary_file.read_bytes()), str(vocabulary_file))
-            if meta["dtype"] != _type_for(vocabulary).str:
-                raise _damaged(directory / "meta.json", f"type {_type_for(vocabulary).str}", f"type {meta['dtype']!r}")
-            sizes = {
-                "tokens.bin": meta["tokens"] * _type_for(vocabulary).itemsize,
-                "documents.bin": 8 * meta["documents"],
-            }
+            kind = type_for(vocabulary.size)
+            if meta["dtype"] != kind.str:
+                raise _damaged(directory / "meta.json", f"type {kind.str}", f"type {meta['dtype']!r}")
+            sizes = {"tokens.bin": meta["tokens"] * kind.itemsize, "documents.bin": 8 * meta["documents"]}
+            if "hidden" in meta:
+                sizes["hidden.bin"] = meta["hidden"] * HIDDEN.itemsize
             for name, size in sizes.items():
                 if (directory / name).stat().st_size != size:
                     raise _damaged(directory / name, f"{size} bytes", f"{(directory / name).stat().st_size} bytes")
@@ -164,7 +169,11 @@ class TokenStore:
             raise ConfigurationError("there is no such split", expected=", ".join(PARTS), got=repr(part))
         start, end = self.meta["splits"][part]
         starts = self._documents[np.searchsorted(self._documents, start) : np.searchsorted(self._documents, end)]
-        return Tokens(self.tokens[start:end], starts - start)
+        hidden = self._hidden
+        if hidden is not None:
+            hidden = hidden[slice(*np.searchsorted(hidden["position"], [start, end]))].copy()
+            hidden["position"] -= start
+        return Tokens(self.tokens[start:end], starts - start, hidden)
 
     @property
     def fingerprint(self) -> str:
@@ -210,9 +219,9 @@ def prepare(
 ) -> TokenStore:
     """Turn a text into a token store, or find the one that was made of it before.
 
-    The text is read twice in pieces, to count its symbols and to write its tokens; memory does not grow with it. The
-    vocabulary is that of the whole text, its counts are those of the training part. Documents follow each other with
-    nothing between them.
+    The text is read in pieces, and memory does not grow with it, save for the different words of a text of words. The
+    vocabulary is that of the whole text for characters, and of the training part for words; its counts are those of
+    the training part. Documents follow each other with nothing between them; one of words ends in a line end.
 
     Args:
         sources: the files.
@@ -254,25 +263,16 @@ def _write(directory: Path, sources: SplitSources, config: TextConfig, progress:
     """Write the files of a store into an empty directory."""
     began = time.perf_counter()
     parts = sources.parts
-    vocabulary, digests = _count(parts, config, progress)
-    kind, total = _type_for(vocabulary), int(vocabulary.counts.sum())
-    with (directory / "tokens.bin").open("w+b") as file:
-        lengths = _encode(file, parts, vocabulary, config, progress)
-        _check_unchanged([source for _, source in parts], sum(lengths) == total)
-        splits = _splits(parts, lengths, config)
-        counts = {part: _count_range(file, kind, *splits[part], vocabulary.size) for part in ("valid", "test")}
-        file.flush()
-        os.fsync(file.fileno())
-    counts["train"] = vocabulary.counts - counts["valid"] - counts["test"]
-    documents = np.cumsum([0, *lengths[:-1]], dtype="<i8")
+    written = (write_words if config.unit == "word" else write_symbols)(directory, parts, config, progress)
+    documents = np.cumsum([0, *written.lengths[:-1]], dtype="<i8")
     write_atomically(directory / "documents.bin", documents.tobytes())
-    write_json(directory / "vocabulary.json", vocabulary.with_counts(counts["train"]).to_json())
+    write_json(directory / "vocabulary.json", written.vocabulary.to_json())
     meta = {
         "format": _FORMAT,
-        "dtype": kind.str,
-        "tokens": total,
-        "splits": splits,
-        "characters": {part: int(counts[part] @ vocabulary.symbol_characters) for part in PARTS},
+        "dtype": type_for(written.vocabulary.size).str,
+        "tokens": sum(written.lengths),
+        "splits": written.splits,
+        "characters": written.characters,
         "documents": len(documents),
         "options": _options(parts, config),
         "sources": [
@@ -283,119 +283,14 @@ def _write(directory: Path, sources: SplitSources, config: TextConfig, progress:
                 "mtime_ns": source.mtime_ns,
                 "sha256": digest,
             }
-            for (part, source), digest in zip(parts, digests, strict=True)
+            for (part, source), digest in zip(parts, written.digests, strict=True)
         ],
         "seconds": round(time.perf_counter() - began, 3),
     }
+    if written.hidden is not None:
+        meta["hidden"] = written.hidden
     # In ASCII: the name of a file need not be UTF-8.
     write_atomically(directory / "meta.json", json.dumps(meta, indent=1).encode("ascii"))
-
-
-def _count(parts: _Parts, config: TextConfig, progress: Progress) -> tuple[Vocabulary, list[str]]:
-    """The first reading: the vocabulary of all the text, and the SHA-256 of each source."""
-    digests: list[str] = []
-
-    def texts() -> Iterator[str]:
-        for source, chunks in _read(parts, "counting", progress):
-            digest = hashlib.sha256()
-            yield from decode(_hashed(chunks, digest), source, config.errors)
-            digests.append(digest.hexdigest())
-
-    return UNITS[config.unit].count(texts(), config.min_count), digests
-
-
-def _encode(
-    file: IO[bytes], parts: _Parts, vocabulary: Vocabulary, config: TextConfig, progress: Progress
-) -> list[int]:
-    """The second reading: write the tokens, and return how many each source has."""
-    kind, lengths = _type_for(vocabulary), []
-    for source, chunks in _read(parts, "encoding", progress):
-        length = 0
-        for text in decode(chunks, source, config.errors):
-            try:
-                ids = vocabulary.encode(text)
-            except PromptError:
-                raise _changed(source) from None
-            file.write(ids.astype(kind).data)
-            length += ids.size
-        lengths.append(length)
-    return lengths
-
-
-def _read(parts: _Parts, phase: str, progress: Progress) -> Iterator[tuple[Source, Iterator[bytes]]]:
-    """Every source with its bytes in pieces, progress being told after each piece."""
-    done, total = 0, sum(source.size for _, source in parts)
-
-    def follow(source: Source) -> Iterator[bytes]:
-        nonlocal done
-        for chunk in read_bytes(source):
-            yield chunk
-            done += len(chunk)
-            progress(done, total, phase)
-
-    for _, source in parts:
-        yield source, follow(source)
-
-
-def _hashed(chunks: Iterator[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
-    for chunk in chunks:
-        digest.update(chunk)
-        yield chunk
-
-
-def _splits(parts: _Parts, lengths: list[int], config: TextConfig) -> dict[str, tuple[int, int]]:
-    """The half-open token range of each part.
-
-    Raises:
-        DataError: fewer than two tokens to train on, of which one could not be predicted from the other.
-    """
-    total = sum(lengths)
-    if parts[0][0] == "text":
-        splits = config.ranges(total)
-    else:
-        splits, start = {}, 0
-        for part in PARTS:
-            end = start + sum(n for (name, _), n in zip(parts, lengths, strict=True) if name == part)
-            splits[part], start = (start, end), end
-    length = splits["train"][1]
-    if length < 2:
-        raise DataError(
-            "the training part is too short",
-            expected="at least 2 tokens",
-            got=f"{length} of the {total} tokens of {parts[0][1].name}",
-            fix="give more text, or a larger first part of --split",
-        )
-    return splits
-
-
-def _count_range(file: IO[bytes], kind: np.dtype[Any], start: int, end: int, size: int) -> IntArray:
-    """(V,) how often each symbol stands in a range of the tokens, read back in pieces."""
-    counts = np.zeros(size, np.int64)
-    file.seek(start * kind.itemsize)
-    for at in range(start, end, CHUNK):
-        counts += np.bincount(np.fromfile(file, kind, min(CHUNK, end - at)), minlength=size)
-    return counts
-
-
-def _check_unchanged(sources: Sequence[Source], same_length: bool) -> None:
-    """Raise a `DataError` if a source is no longer what it was when it was found."""
-    for source in sources:
-        try:
-            status = source.path.stat()
-        except OSError:
-            raise _changed(source) from None
-        if (status.st_size, status.st_mtime_ns) != (source.size, source.mtime_ns):
-            raise _changed(source)
-    if not same_length:
-        raise _changed(sources[0])
-
-
-def _changed(source: Source) -> DataError:
-    return DataError(
-        "the text changed while it was being read",
-        where=source.name,
-        fix="wait until nothing writes to it, and try again",
-    )
 
 
 def _damaged(path: Path, expected: str, got: str) -> DataError:
@@ -408,21 +303,19 @@ def _damaged(path: Path, expected: str, got: str) -> DataError:
     )
 
 
-def _type_for(vocabulary: Vocabulary) -> np.dtype[Any]:
-    """The smallest type that holds every id."""
-    return np.min_scalar_type(vocabulary.size - 1).newbyteorder("<")
-
-
-def _key(parts: _Parts, config: TextConfig) -> str:
+def _key(parts: Parts, config: TextConfig) -> str:
     """What a store is called: everything that its content follows from, hashed."""
     files = [(part, str(source.path), source.size, source.mtime_ns) for part, source in parts]
     return hashlib.sha256(json.dumps([_FORMAT, _options(parts, config), files]).encode()).hexdigest()[:32]
 
 
-def _options(parts: _Parts, config: TextConfig) -> dict[str, Any]:
+def _options(parts: Parts, config: TextConfig) -> dict[str, Any]:
     """The options that shape a store; a split in percent only where the parts are not given."""
     split = config.split if parts[0][0] == "text" else None
-    return {"unit": config.unit, "min_count": config.min_count, "errors": config.errors, "split": split}
+    options = {"unit": config.unit, "min_count": config.min_count, "errors": config.errors, "split": split}
+    if config.unit == "word":
+        options |= {"vocabulary_size": config.vocabulary_size, "splitter": config.splitter}
+    return options
 
 
 def _remove_abandoned(root: Path) -> None:

@@ -1,15 +1,15 @@
 """Vocabularies: text to token numbers and back.
 
-One class a unit, listed in `UNITS`. A further unit (words, subwords) is a further subclass and a further line there;
-nothing else asks which unit a vocabulary has.
+One class a unit, listed in `UNITS` as soon as it is defined: characters and bytes here, words and subwords in files of
+their own. White space is that of ASCII everywhere, so that every unit counts the same words in the same text.
 """
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import itertools
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,14 +19,27 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from unrolled.data.decoders import ByteDecoder, CharacterDecoder, Decoder, Ids
 from unrolled.errors import DataError, PromptError, nearest
 
-__all__ = ["UNITS", "UNKNOWN", "Bytes", "Characters", "Decoder", "Ids", "IntArray", "Unknown", "Vocabulary"]
+__all__ = [
+    "UNITS",
+    "UNKNOWN",
+    "WHITE_SPACE",
+    "Bytes",
+    "Characters",
+    "Floats",
+    "IntArray",
+    "Unknown",
+    "Vocabulary",
+]
 
 IntArray = npt.NDArray[np.int64]
-Ids = Sequence[int] | npt.NDArray[Any]
+Floats = npt.NDArray[np.float64]
 
+UNITS: dict[str, type[Vocabulary]] = {}
 UNKNOWN = "<unk>"
+WHITE_SPACE = b" \t\n\r\x0b\x0c"
 _FORMAT = 1
 _REPLACEMENT = 0xFFFD
 _CODE_POINTS = 0x110000
@@ -64,6 +77,9 @@ class Vocabulary(ABC):
     counts: IntArray
     unknown: int | None = None
 
+    def __init_subclass__(cls) -> None:
+        UNITS[cls.unit] = cls
+
     def __post_init__(self) -> None:
         if self.counts.shape != (self.size,) or self.size == 0 or int(self.counts.min()) < 0:
             raise DataError("a vocabulary needs one count from 0 on for each of its symbols")
@@ -85,18 +101,37 @@ class Vocabulary(ABC):
         """
 
     @abstractmethod
-    def decoder(self) -> Decoder:
-        """A decoder for ids that come in pieces."""
+    def decoder(self, before: Ids = ()) -> Decoder:
+        """A decoder for ids that come in pieces, after some that were decoded before."""
 
     @property
     @abstractmethod
+    def contents(self) -> Sequence[bytes]:
+        """(V,) what each symbol adds to a text, in UTF-8 and without what may stand between two symbols."""
+
+    def spell(self, texts: Sequence[str]) -> Floats:
+        """(n,) nats that each of some texts, hidden behind the unknown symbol, costs by a back-off over characters.
+
+        With p(unknown symbol) this makes a probability for the text itself, so that a vocabulary that hides much
+        gains nothing. Here a hidden text is one character, any of Unicode's that have no symbol, all equally likely.
+        """
+        return np.full(len(texts), math.log(_CODE_POINTS - len(_SURROGATES) - (self.size - 1)))
+
+    @cached_property
     def symbol_bytes(self) -> IntArray:
         """(V,) the length of each symbol in bytes of UTF-8; U+FFFD stands for the unknown symbol."""
+        return np.array([len(content) for content in self.contents], np.int64)
 
-    @property
-    @abstractmethod
+    @cached_property
     def symbol_characters(self) -> IntArray:
         """(V,) how many characters of the decoded text each symbol begins: what bits per character are counted by."""
+        # Every byte begins a character but the continuation bytes, 10xxxxxx.
+        return np.array([sum(byte & 0xC0 != 0x80 for byte in content) for content in self.contents], np.int64)
+
+    @property
+    def line_end(self) -> int | None:
+        """The number of the symbol that ends a line, if there is one."""
+        return next((at for at, content in enumerate(self.contents) if content == b"\n"), None)
 
     @property
     def size(self) -> int:
@@ -134,9 +169,39 @@ class Vocabulary(ABC):
         decoder = self.decoder()
         return decoder.feed(ids) + decoder.finish()
 
-    def characters(self, ids: Ids) -> int:
-        """How many characters of text the ids stand for."""
+    def characters(self, ids: Ids, before: Ids | None = None) -> int:
+        """How many characters of text the ids stand for.
+
+        Args:
+            ids: (...) the symbols.
+            before: (...) the symbol before each; if not given, the ids follow each other from the start of a text.
+        """
         return int(self.symbol_characters[np.asarray(ids, dtype=np.int64)].sum())
+
+    def words(self, ids: Ids, before: Ids | None = None) -> int:
+        """How many words begin in the text that the ids stand for, a line end counting as one; see `characters`.
+
+        A word is a run of what is not white space. Perplexity per word is counted by these in every unit.
+        """
+        starts, ends, inner = self._edges
+        y = np.asarray(ids, dtype=np.int64)
+        if before is None:
+            return int(inner[y].sum() + starts[y[:1]].sum() + (starts[y[1:]] & ends[y[:-1]]).sum())
+        return int(inner[y].sum() + (starts[y] & ends[np.asarray(before, dtype=np.int64)]).sum())
+
+    @cached_property
+    def _edges(self) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], IntArray]:
+        """(V,) whether a symbol starts within a word; whether it ends in white space; line ends, and words that begin
+        after its start."""
+        starts = np.array([content[0] not in WHITE_SPACE for content in self.contents])
+        ends = np.array([content[-1] in WHITE_SPACE for content in self.contents])
+        words = np.array([len(content.split()) + content.count(b"\n") for content in self.contents], np.int64)
+        return starts, ends, words - starts
+
+    def extent(self, text: str) -> tuple[int, int]:
+        """How many characters and words a text has, as far as the vocabulary reads it."""
+        ids, _ = self.find(text)
+        return self.characters(ids), self.words(ids)
 
     def unigram(self) -> npt.NDArray[np.float64]:
         """(V,) the probability of each symbol by its count in the training text, one added to each; it sums to 1."""
@@ -158,13 +223,32 @@ class Vocabulary(ABC):
 
     def to_json(self) -> dict[str, Any]:
         """The vocabulary as JSON; `from_json` reads it back."""
-        return {
+        value = {
             "format": _FORMAT,
             "unit": self.unit,
             "symbols": list(self.symbols),
             "unknown": self.unknown,
             "counts": self.counts.tolist(),
         }
+        details = self.details()
+        return {**value, "details": details} if details else value
+
+    def details(self) -> dict[str, Any]:
+        """What the unit needs besides its symbols to read a text, as JSON; most need nothing."""
+        return {}
+
+    @classmethod
+    def build(
+        cls, symbols: tuple[str, ...], counts: IntArray, unknown: int | None, details: Mapping[str, Any]
+    ) -> Vocabulary:
+        """The vocabulary with these fields and what `details` said.
+
+        Raises:
+            DataError: they do not fit together.
+        """
+        if details:
+            raise DataError(f"unit {cls.unit!r} has no details", got=", ".join(map(str, details)))
+        return cls(symbols, counts, unknown)
 
     @staticmethod
     def from_json(value: object, where: str) -> Vocabulary:
@@ -178,24 +262,12 @@ class Vocabulary(ABC):
             DataError: anything but a whole vocabulary of a known unit.
         """
         try:
-            unit, symbols, unknown, counts = _read_fields(value)
-            return unit(symbols, counts, unknown)
+            unit, symbols, counts, unknown, details = _read_fields(value)
+            return unit.build(symbols, counts, unknown, details)
         except DataError as error:
             raise DataError(
                 f"not a vocabulary: {error.problem}", expected=error.expected, got=error.got, where=where, fix=error.fix
             ) from None
-
-
-class Decoder(ABC):
-    """Ids to text, piece by piece: the pieces joined are the text of all the ids."""
-
-    @abstractmethod
-    def feed(self, ids: Ids) -> str:
-        """The text of some more ids, as far as whole characters go."""
-
-    def finish(self) -> str:
-        """What was held back, as U+FFFD, at the end."""
-        return ""
 
 
 class Characters(Vocabulary):
@@ -265,23 +337,11 @@ class Characters(Vocabulary):
         return table
 
     @cached_property
-    def symbol_bytes(self) -> IntArray:
-        return np.array([len(chr(point).encode()) for point in self._code_points.tolist()], np.int64)
+    def contents(self) -> Sequence[bytes]:
+        return [chr(point).encode() for point in self._code_points.tolist()]
 
-    @cached_property
-    def symbol_characters(self) -> IntArray:
-        return np.ones(self.size, np.int64)
-
-    def decoder(self) -> Decoder:
-        return _CharacterDecoder(self._code_points)
-
-
-class _CharacterDecoder(Decoder):
-    def __init__(self, code_points: npt.NDArray[np.uint32]) -> None:
-        self._code_points = code_points
-
-    def feed(self, ids: Ids) -> str:
-        return self._code_points[np.asarray(ids, dtype=np.int64)].tobytes().decode("utf-32-le")
+    def decoder(self, before: Ids = ()) -> Decoder:
+        return CharacterDecoder(self._code_points)
 
 
 _BYTES = tuple(chr(value) if value < 0x80 else f"\\x{value:02x}" for value in range(256))
@@ -320,30 +380,11 @@ class Bytes(Vocabulary):
         return np.frombuffer(content, np.uint8).astype(np.int64), positions
 
     @cached_property
-    def symbol_bytes(self) -> IntArray:
-        return np.ones(256, np.int64)
+    def contents(self) -> Sequence[bytes]:
+        return [bytes([value]) for value in range(256)]
 
-    @cached_property
-    def symbol_characters(self) -> IntArray:
-        # Every byte begins a character but the continuation bytes, 10xxxxxx.
-        return np.array([value & 0xC0 != 0x80 for value in range(256)], np.int64)
-
-    def decoder(self) -> Decoder:
-        return _ByteDecoder()
-
-
-class _ByteDecoder(Decoder):
-    def __init__(self) -> None:
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-
-    def feed(self, ids: Ids) -> str:
-        return self._decoder.decode(np.asarray(ids, dtype=np.int64).astype(np.uint8).tobytes())
-
-    def finish(self) -> str:
-        return self._decoder.decode(b"", final=True)
-
-
-UNITS: Mapping[str, type[Vocabulary]] = {"char": Characters, "byte": Bytes}
+    def decoder(self, before: Ids = ()) -> Decoder:
+        return ByteDecoder(self.contents)
 
 
 def _code_points(text: str) -> npt.NDArray[Any]:
@@ -353,12 +394,14 @@ def _code_points(text: str) -> npt.NDArray[Any]:
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
 
 
-def _read_fields(value: object) -> tuple[type[Vocabulary], tuple[str, ...], int | None, IntArray]:
+def _read_fields(
+    value: object,
+) -> tuple[type[Vocabulary], tuple[str, ...], IntArray, int | None, Mapping[str, Any]]:
     """The fields of a vocabulary in JSON, with their types checked."""
     if not isinstance(value, dict):
         raise DataError("not an object", expected="an object", got=type(value).__name__)
     wanted = {"format", "unit", "symbols", "unknown", "counts"}
-    if set(value) != wanted:
+    if set(value) - {"details"} != wanted:
         got = ", ".join(sorted(map(str, value)))
         raise DataError("missing or further keys", expected=", ".join(sorted(wanted)), got=got)
     if value["format"] != _FORMAT:
@@ -372,4 +415,7 @@ def _read_fields(value: object) -> tuple[type[Vocabulary], tuple[str, ...], int 
         raise DataError("counts are not a list of whole numbers from 0 on")
     if unknown is not None and type(unknown) is not int:
         raise DataError("unknown is neither a number nor null", got=repr(unknown))
-    return UNITS[unit], tuple(symbols), unknown, np.array(counts, np.int64)
+    details = value.get("details", {})
+    if not isinstance(details, dict):
+        raise DataError("details are not an object", got=type(details).__name__)
+    return UNITS[unit], tuple(symbols), np.array(counts, np.int64), unknown, details

@@ -149,7 +149,7 @@ def generate(
         DivergenceError: the model gives something that is not a number.
     """
     sampler = sampler or Sampler()
-    decoder, tail = vocabulary.decoder(), _Tail(stop)
+    decoder, tail = vocabulary.decoder(prompt), _Tail(stop)
     options = (vocabulary.unigram(), length, prompt, sampler)
     made = _many_at_once(model, *options) if isinstance(model, Writes) else _one_by_one(model, *options)
     for symbols in made:

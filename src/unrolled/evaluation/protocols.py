@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import numpy as np
+
 from unrolled.data.configuration import Documents
 from unrolled.data.store import Tokens
 from unrolled.data.streams import Batch, sequential, windows
@@ -84,21 +86,44 @@ def evaluate(
             fix="its training diverged: use an earlier checkpoint, or train again with a smaller --learning-rate",
         )
     detail = streams if protocol == "carried" else window
-    return Evaluation(targets, counted.characters, nats, protocol, detail)
+    hidden, hidden_nats, characters, words = _hidden(vocabulary, tokens, documents, counted.unknown)
+    return Evaluation(
+        targets,
+        counted.characters + characters,
+        nats,
+        protocol,
+        detail,
+        words=counted.words + words,
+        hidden=hidden,
+        hidden_nats=hidden_nats,
+    )
+
+
+def _hidden(vocabulary: Vocabulary, tokens: Tokens, documents: Documents, unknown: int) -> tuple[int, float, int, int]:
+    """What hides behind the unknown symbols among the targets: how many, their nats by the back-off, and the
+    characters and words they have beyond those counted for the symbol."""
+    if tokens.hidden is None:
+        return unknown, unknown * float(vocabulary.spell(["\ufffd"])[0]) if unknown else 0.0, 0, 0
+    never = np.r_[0, tokens.document_starts if documents == "reset" else []]
+    found = tokens.hidden[~np.isin(tokens.hidden["position"], never)]
+    return len(found), float(found["nats"].sum()), int(found["characters"].sum()), int(found["words"].sum())
 
 
 class _Counted:
-    """Counts the characters that targets stand for as batches pass by."""
+    """Counts the characters and words that targets stand for, and unknown symbols, as batches pass by."""
 
     def __init__(self, vocabulary: Vocabulary, progress: Callable[[int, int], None] | None, total: int) -> None:
         self._vocabulary, self._progress, self._total = vocabulary, progress, total
-        self.characters = self._done = 0
+        self.characters = self.words = self.unknown = self._done = 0
 
     def through(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         for batch in batches:
             yield batch
-            counting = batch.y if batch.weights is None else batch.y[batch.weights > 0]
-            self.characters += self._vocabulary.characters(counting.flatten().numpy())
-            self._done += counting.numel()
+            counting = slice(None) if batch.weights is None else batch.weights > 0
+            y, x = batch.y[counting].numpy(), batch.x[counting].numpy()
+            self.characters += self._vocabulary.characters(y, x)
+            self.words += self._vocabulary.words(y, x)
+            self.unknown += 0 if self._vocabulary.unknown is None else int((y == self._vocabulary.unknown).sum())
+            self._done += y.size
             if self._progress is not None:
                 self._progress(self._done, self._total)

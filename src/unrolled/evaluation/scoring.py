@@ -8,7 +8,7 @@ one added to every count): the same distribution that `generate` draws a first s
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from unrolled.data.vocabulary import Ids, Vocabulary
+from unrolled.data.decoders import Ids
+from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import ConfigurationError, DivergenceError, PromptError
 from unrolled.evaluation.likelihood import Likelihood
 from unrolled.tasks.language_model import LanguageModel
@@ -97,14 +98,22 @@ def score(
     vocabulary: Vocabulary,
     ids: Ids,
     *,
+    hidden: Sequence[str] = (),
+    extent: tuple[int, int] | None = None,
     engine: Engine | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Likelihood:
-    """How likely a text is, all its symbols counted, the first too: `nats` is -ln p(x_1 ... x_T); see `surprisals`."""
+    """How likely a text is, all its symbols counted, the first too: `nats` is -ln p(x_1 ... x_T); see `surprisals`.
+
+    `hidden` are the texts behind the unknown symbols, and `extent` the characters and words of the whole, where these
+    are more than the symbols say.
+    """
     nats, count = 0.0, 0
     for each in surprisals(model, vocabulary, ids, engine=engine, progress=progress):
         nats, count = nats + each.nats, count + 1
-    return Likelihood(count, vocabulary.characters(ids), nats)
+    spelt = float(vocabulary.spell(hidden).sum()) if hidden else 0.0
+    characters, words = extent or (vocabulary.characters(ids), vocabulary.words(ids))
+    return Likelihood(count, characters, nats, words=words, hidden=len(hidden), hidden_nats=spelt)
 
 
 def _given(log_p: torch.Tensor, tokens: npt.NDArray[np.int64], alternatives: int) -> Iterator[Surprisal]:

@@ -11,7 +11,7 @@ import torch
 
 from unrolled.data.configuration import TextConfig
 from unrolled.data.store import PARTS, Part
-from unrolled.data.vocabulary import IntArray, Unknown, Vocabulary
+from unrolled.data.vocabulary import WHITE_SPACE, IntArray, Unknown, Vocabulary
 from unrolled.decoding import Sampler, generate
 from unrolled.errors import ConfigurationError, DataError, PromptError, nearest
 from unrolled.evaluation import FIRST_SYMBOL, Evaluation, Likelihood, Surprisal, evaluate, score, surprisals
@@ -44,11 +44,16 @@ class Report:
         protocol: what the model may use, and how the first symbol is treated.
         tokens: symbols that were predicted.
         characters: characters these stand for.
+        words: words these stand for, a line end counting as one.
         nats_per_token: mean surprisal of a symbol.
-        bits_per_character: bits a character costs.
+        bits_per_character: bits a character costs, what is hidden behind the unknown symbol included.
         perplexity: exp(nats_per_token).
-        log_likelihood: ln p of all of it, in nats.
+        perplexity_per_word: exp of the nats that a word costs, what is hidden included.
+        log_likelihood: ln p of all the symbols, in nats.
         checkpoint: the step of the checkpoint.
+        hidden: unknown symbols among the tokens that hide a text.
+        hidden_nats: what the hidden texts cost by a back-off over characters, in nats.
+        coverage: the share of the tokens that hide nothing.
         skipped: characters left out because the model does not know them.
         detail: the rest of the protocol in words.
         run: the directory of the run.
@@ -62,11 +67,16 @@ class Report:
     protocol: str
     tokens: int
     characters: int
+    words: int
     nats_per_token: float
     bits_per_character: float
     perplexity: float
+    perplexity_per_word: float
     log_likelihood: float
     checkpoint: int
+    hidden: int = 0
+    hidden_nats: float = 0.0
+    coverage: float = 1.0
     skipped: int = 0
     detail: str = ""
     run: str = ""
@@ -128,14 +138,17 @@ class LanguageModelRun:
         if length < 0:
             raise ConfigurationError("length is a number of symbols", expected="at least 0", got=str(length))
         ids, unknown = self.vocabulary.encode_known(prompt)
-        if prompt and len(ids) == 0:
+        words = self.vocabulary.unit == "word"
+        if prompt and len(ids) == 0 and not words:
             raise PromptError("the model knows no character of the prompt", got=_listed(unknown), fix=self._alphabet())
         if unknown:
             where = "read as unknown" if self.vocabulary.unknown is not None else "left out"
-            self.listener.note(f"{_some(unknown)} not known to the model and {where}: {_listed(unknown)}")
+            what = _some(unknown, "word" if words else "character")
+            self.listener.note(f"{what} not known to the model and {where}: {_listed(unknown)}")
         sampler = Sampler(temperature, top_k, top_p, seed)
         steps = self._engine() or self.model.stepping()
-        return generate(steps, self.vocabulary, length=length, prompt=ids.tolist(), sampler=sampler, stop=stop)
+        made = generate(steps, self.vocabulary, length=length, prompt=ids.tolist(), sampler=sampler, stop=stop)
+        return _without_space(made) if words and prompt.endswith(tuple(WHITE_SPACE.decode())) else made
 
     def sample(self, **options: Any) -> str:
         """The whole text after a prompt; the options are those of `stream`."""
@@ -147,10 +160,19 @@ class LanguageModelRun:
         Raises:
             PromptError: the text is empty, or has characters that the model does not know (unless they are skipped).
         """
-        ids, skipped = self._read(text, skip_unknown)
-        engine = self._engine()
-        found = score(self.model, self.vocabulary, ids, engine=engine, progress=self.listener.reading)
-        return self._report(found, name, "carried", skipped=skipped, streams=1, detail=f"first symbol: {FIRST_SYMBOL}")
+        ids, unknown = self._read(text, skip_unknown)
+        folded = self.vocabulary.unknown is not None
+        found = score(
+            self.model,
+            self.vocabulary,
+            ids,
+            hidden=[piece.text for piece in unknown] if folded else (),
+            extent=self.vocabulary.extent(text),
+            engine=self._engine(),
+            progress=self.listener.reading,
+        )
+        more: dict[str, Any] = {"skipped": 0 if folded else len(unknown), "streams": 1}
+        return self._report(found, name, "carried", detail=f"first symbol: {FIRST_SYMBOL}", **more)
 
     def each(self, text: str, *, alternatives: int = 3, skip_unknown: bool = False) -> Iterator[Surprisal]:
         """The surprisal of every symbol of a text, with the likeliest alternatives; see `score`."""
@@ -179,8 +201,8 @@ class LanguageModelRun:
             self._packed = (key, self.model.engine(self.precision))
         return self._packed[1]
 
-    def _read(self, text: str, skip_unknown: bool) -> tuple[IntArray, int]:
-        """The ids of a text, and how many of its characters were left out."""
+    def _read(self, text: str, skip_unknown: bool) -> tuple[IntArray, list[Unknown]]:
+        """The ids of a text, and what of it is not known: folded into the unknown symbol, or left out."""
         ids, unknown = self.vocabulary.encode_known(text)
         if unknown and self.vocabulary.unknown is None:
             if not skip_unknown:
@@ -193,8 +215,9 @@ class LanguageModelRun:
                     where=f"first in line {line}, column {column}",
                     fix="leave them out with --skip-unknown, or train with --min-count 2 or --unit byte",
                 )
-            self.listener.note(f"{_some(unknown)} not known to the model and left out: {_listed(unknown)}")
-        return ids, 0 if self.vocabulary.unknown is not None else len(unknown)
+            what = _some(unknown, "character")
+            self.listener.note(f"{what} not known to the model and left out: {_listed(unknown)}")
+        return ids, unknown
 
     def evaluate(self, split: Part = "valid", protocol: str = "carried", *, window: int | None = None) -> Report:
         """The loss of a part of the run's own text; see `evaluation.evaluate`.
@@ -249,10 +272,15 @@ class LanguageModelRun:
             protocol=protocol,
             tokens=found.tokens,
             characters=found.characters,
+            words=found.words,
             nats_per_token=found.nats_per_token,
             bits_per_character=found.bits_per_character,
             perplexity=found.perplexity,
+            perplexity_per_word=found.perplexity_per_word,
             log_likelihood=-found.nats,
+            hidden=found.hidden,
+            hidden_nats=found.hidden_nats,
+            coverage=found.coverage,
             checkpoint=self.step,
             run=str(self.run.path),
             **more,
@@ -281,8 +309,14 @@ def open_run(
     return LanguageModelRun(path, checkpoint, **options)
 
 
-def _some(unknown: Sequence[Unknown]) -> str:
-    return f"{counted(len(unknown), 'character')} {'is' if len(unknown) == 1 else 'are'}"
+def _without_space(pieces: Iterator[str]) -> Iterator[str]:
+    """The pieces without the space before the first word, where the prompt has one."""
+    yield next(pieces, "").removeprefix(" ")
+    yield from pieces
+
+
+def _some(unknown: Sequence[Unknown], what: str) -> str:
+    return f"{counted(len(unknown), what)} {'is' if len(unknown) == 1 else 'are'}"
 
 
 def _listed(unknown: Sequence[Unknown]) -> str:
