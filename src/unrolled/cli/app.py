@@ -31,6 +31,10 @@ _COMMANDS = {
     "cells": ("cells", "The built-in cells."),
 }
 
+_USES = {
+    "suggest": "The words that may come next, as you type.",
+}
+
 
 def _app() -> cyclopts.App:
     app = cyclopts.App(
@@ -54,6 +58,8 @@ def _app() -> cyclopts.App:
     app.command(data)
     for name, (function, about) in _COMMANDS.items():
         app.command(f"unrolled.cli.commands:{function}", name=name, help=about)
+    for name, about in _USES.items():
+        app.command(f"unrolled.cli.uses:{name}", name=name, help=about)
     return app
 
 

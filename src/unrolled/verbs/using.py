@@ -28,6 +28,7 @@ from unrolled.verbs.listening import Listener, counted
 from unrolled.verbs.origins import open_store
 
 if TYPE_CHECKING:
+    from unrolled.decoding.beam import Branches
     from unrolled.decoding.engine import Engine
     from unrolled.decoding.engine_source import Precision
 
@@ -183,6 +184,10 @@ class LanguageModelRun:
     def reader(self) -> Reader:
         """The model to read texts with, side by side and piece by piece."""
         return Reader(self.model, self.vocabulary.unigram(), self._engine())
+
+    def branches(self) -> Branches:
+        """The model to step through symbol by symbol, in several ways side by side."""
+        return self._engine() or self.model.stepping()
 
     def _engine(self) -> Engine | None:
         """The model's engine, packed again where its weights have changed; none where PyTorch has to run the model:
