@@ -232,3 +232,50 @@ def test_a_stretch_is_the_batches_one_by_one(data: st.DataObject, batch: int, le
             assert stretch.weights is not None
             assert torch.equal(torch.from_numpy(stretch.weights[index].T.astype(np.float32)), one.weights)
     assert stretch.next == position
+
+
+@given(texts(least=20), st.integers(1, 4), st.integers(1, 9), st.sampled_from(["carry", "reset"]), st.integers(0, 2))
+def test_chunks_of_lengths_that_vary_cover_every_stream(
+    tokens: Tokens, size: int, length: int, documents: Documents, epoch: int
+) -> None:
+    if (len(tokens) - 1) // size < length:
+        return
+    streams = Streams(tokens, size, length, seed=3, shift=True, documents=documents, vary=True)
+    position, read = StreamPosition(epoch, 0), [[] for _ in range(size)]
+    while position.epoch == epoch:
+        batch = streams.batch(position)
+        check(batch, tokens, documents)
+        assert batch.fresh == (position.chunk == 0)
+        for row, ids in enumerate(batch.x.tolist()):
+            read[row] += ids
+        # It follows from its position alone.
+        again = Streams(tokens, size, length, seed=3, shift=True, documents=documents, vary=True).batch(position)
+        assert torch.equal(batch.x, again.x)
+        position = batch.next
+    assert position == StreamPosition(epoch + 1, 0)
+    n = (len(tokens) - 1) // size
+    for row, ids in enumerate(read):
+        assert ids == list(range(ids[0], (row + 1) * n))
+        assert ids[0] - row * n < length
+
+
+def test_lengths_vary_as_the_paper_says() -> None:
+    streams = Streams(Tokens(np.zeros(2_000_001, np.uint8), np.array([0])), 1, 70, seed=0,
+                      shift=False, vary=True)  # fmt: skip
+    borders = streams._borders(0)
+    lengths = np.diff(borders)[:-1]
+    assert borders[0] == 0
+    assert borders[-1] == 2_000_000
+    short = lengths < 52
+    assert short.mean() == pytest.approx(0.05, abs=0.01)
+    assert lengths[~short].mean() == pytest.approx(69.5, abs=0.3)  # whole steps: half of one is cut off
+    assert lengths[~short].std() == pytest.approx(5, abs=0.2)
+    assert lengths[short].mean() == pytest.approx(34.5, abs=1)
+    assert not np.array_equal(lengths[:50], np.diff(streams._borders(1))[:50])
+    # What is drawn stays as it is: a run that is resumed with a later release goes on with the same sequences.
+    assert lengths[:8].tolist() == [75, 37, 74, 69, 71, 65, 64, 70]
+
+
+def test_batches_of_different_lengths_are_no_stretch() -> None:
+    with pytest.raises(ValueError, match="no stretch"):
+        Streams(numbered(100), 2, 5, seed=0, shift=False, vary=True).stretch(StreamPosition(), 2)

@@ -38,6 +38,11 @@ RECIPES: dict[str, tuple[str, ...]] = {
         *("--layer-dropout", "0.1", "--output-dropout", "0.3", "--embedding-dropout", "0.1", "--weight-drop", "0.3"),
         *("--activation-penalty", "2", "--temporal-penalty", "1", "--optimizer", "rmsprop", "--steps", "42"),
     ),
+    "averaged once triggered, lengths that vary": (
+        *("--cell", "rnn", "--random-lengths", "--average", "triggered", "--nonmonotone", "0", "--validations", "14"),
+        *("--optimizer", "sgd", "--learning-rate", "3", "--schedule", "falling", "--fall-after", "1"),
+        *("--fall-factor", "0.7", "--steps", "42", "--dropout", "0.1", "--decayed", "all"),
+    ),
     "accumulated, with momentum": (
         *("--cell", "gru-reset-before", "--layers", "1", "--accumulate", "2", "--optimizer", "sgd"),
         *("--learning-rate", "0.3", "--steps", "42", "--residual"),

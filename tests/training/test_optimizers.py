@@ -136,7 +136,7 @@ def test_weight_decay_may_be_for_all() -> None:
         for parameter in model.parameters():
             parameter.fill_(1.0)
             parameter.grad = torch.zeros_like(parameter)
-    build_optimizer(model, TrainingConfig(weight_decay=0.1, decay="all"), 0.5).step()
+    build_optimizer(model, TrainingConfig(weight_decay=0.1, decayed="all"), 0.5).step()
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(parameter, torch.full_like(parameter, 0.95), msg=name)
 

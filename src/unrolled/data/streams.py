@@ -94,12 +94,17 @@ class Streams:
     the fewer than B tokens that are left at the end are not read. An epoch starts at an offset below T and goes on in
     whole chunks of T, with what is left of each stream, fewer than T tokens, not read.
 
+    With `vary`, the lengths of chunks are drawn: from a normal distribution around T, one in twenty times around T/2,
+    its standard deviation T/14, and none below T/14 (Merity et al. 2018, section 4.1, for T = 70: 5 and 5). Each stream
+    is then read to its end, with a shorter chunk there.
+
     Args:
         tokens: the text.
         batch: B.
         length: T, the time steps of a chunk.
-        seed: decides the offsets.
+        seed: decides the offsets, and lengths that vary.
         shift: whether the offset of an epoch is drawn, so that chunks are cut elsewhere each time; else it is 0.
+        vary: whether the lengths of chunks are drawn.
         documents: "reset" to mark the first token of each document, and not to count its prediction from another's.
 
     Raises:
@@ -107,12 +112,21 @@ class Streams:
     """
 
     def __init__(
-        self, tokens: Tokens, batch: int, length: int, *, seed: int, shift: bool, documents: Documents = "carry"
+        self,
+        tokens: Tokens,
+        batch: int,
+        length: int,
+        *,
+        seed: int,
+        shift: bool,
+        documents: Documents = "carry",
+        vary: bool = False,
     ) -> None:
         if batch < 1 or length < 1:
             raise ValueError(f"batch and length are counts from 1 on, got {batch} and {length}")
         self._tokens, self._length, self._seed, self._shift, self._documents = tokens, length, seed, shift, documents
-        self._batch, self._n = batch, (len(tokens) - 1) // batch
+        self._batch, self._n, self._vary = batch, (len(tokens) - 1) // batch, vary
+        self._cuts: tuple[int, IntArray] | None = None
         if self._n < length:
             raise DataError(
                 "the text is too short for one sequence",
@@ -123,6 +137,8 @@ class Streams:
 
     def chunks_per_epoch(self, epoch: int) -> int:
         """How many batches an epoch has; one more or less as its offset falls."""
+        if self._vary:
+            return len(self._borders(epoch)) - 1
         return (self._n - self._offset(epoch)) // self._length
 
     def batch(self, position: StreamPosition) -> Batch:
@@ -135,13 +151,22 @@ class Streams:
         chunks = self.chunks_per_epoch(epoch)
         if not 0 <= chunk < chunks:
             raise ValueError(f"epoch {epoch} has chunks 0 to {chunks - 1}, got {chunk}")
-        start = self._offset(epoch) + chunk * self._length
+        start, steps = self._offset(epoch) + chunk * self._length, self._length
+        if self._vary:
+            start, end = self._borders(epoch)[chunk : chunk + 2].tolist()
+            steps = end - start
         follows = StreamPosition(epoch, chunk + 1) if chunk + 1 < chunks else StreamPosition(epoch + 1)
         starts = np.arange(self._batch) * self._n + start
-        return _cut(self._tokens, starts, self._length, self._documents, fresh=chunk == 0, follows=follows)
+        return _cut(self._tokens, starts, steps, self._documents, fresh=chunk == 0, follows=follows)
 
     def stretch(self, position: StreamPosition, count: int) -> Stretch:
-        """The `count` batches from a position on: what `batch` gives one by one, many times faster."""
+        """The `count` batches from a position on: what `batch` gives one by one, many times faster.
+
+        Raises:
+            ValueError: batches are of different lengths.
+        """
+        if self._vary:
+            raise ValueError("batches of different lengths are no stretch")
         starts, chunks, totals, epochs = [], [], [], []
         epoch, chunk = position.epoch, position.chunk
         while count:
@@ -169,6 +194,20 @@ class Streams:
             epochs=np.concatenate(epochs) + ended + done,
             next=StreamPosition(epoch, chunk),
         )
+
+    def _borders(self, epoch: int) -> IntArray:
+        """Where in each stream the chunks of an epoch begin, and at last where the last ends; of lengths that vary."""
+        if self._cuts is None or self._cuts[0] != epoch:
+            # The old generator: what it draws is the same in every release of NumPy.
+            digest = hashlib.sha256(f"{self._seed} {epoch} lengths".encode()).digest()
+            source = np.random.RandomState(int.from_bytes(digest[:4], "little"))
+            borders, deviation = [self._offset(epoch)], self._length / 14
+            while borders[-1] < self._n:
+                mean = self._length if source.random_sample() < 0.95 else self._length / 2
+                drawn = max(1, int(deviation), int(source.normal(mean, deviation)))
+                borders.append(min(borders[-1] + drawn, self._n))
+            self._cuts = epoch, np.array(borders)
+        return self._cuts[1]
 
     def _offset(self, epoch: int) -> int:
         """The token of each stream that an epoch starts at. At least one chunk is left after it."""

@@ -30,6 +30,7 @@ class Loss:
         state: what is carried to the next batch, cut off from the graph.
         next: the position after this batch.
         epoch: passes over the data after this batch, with its fraction.
+        rate: what the learning rate of its update is multiplied with.
         penalty: what is to be made small besides, in nats a target, and is no part of the loss; a scalar in the graph.
     """
 
@@ -39,6 +40,7 @@ class Loss:
     state: dict[str, torch.Tensor]
     next: dict[str, Any]
     epoch: float
+    rate: float = 1.0
     penalty: torch.Tensor | None = None
 
 

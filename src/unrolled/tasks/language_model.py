@@ -262,6 +262,8 @@ class LanguageModelTask:
         length: T steps of truncated backpropagation through time.
         seed: where each pass over the text begins.
         documents: what happens to the state between documents.
+        shift: begin each pass over the text at another offset.
+        vary: draw the lengths of sequences around T, and let the learning rate follow them.
         valid_limit: validate on at most so many tokens, the first ones.
     """
 
@@ -276,11 +278,12 @@ class LanguageModelTask:
         seed: int,
         documents: Documents = "carry",
         shift: bool = True,
+        vary: bool = False,
         valid_limit: int | None = None,
     ) -> None:
         self.model = model
-        self._batch, self._length = batch, length
-        self._streams = Streams(train, batch, length, seed=seed, shift=shift, documents=documents)
+        self._batch, self._length, self._vary = batch, length, vary
+        self._streams = Streams(train, batch, length, seed=seed, shift=shift, documents=documents, vary=vary)
         self._documents: Documents = documents
         keep = len(valid) if valid_limit is None else min(len(valid), valid_limit)
         starts = valid.document_starts
@@ -310,19 +313,20 @@ class LanguageModelTask:
             state=self._flatten(detach(after)),
             next=asdict(batch.next),
             epoch=epoch,
+            rate=batch.x.shape[1] / self._length if self._vary else 1.0,
             penalty=penalty,
         )
 
     def small(self) -> Small | None:
-        """The net as `kernels.small` wants it: of a plain model, without residual layers, and trained without anything
-        that is dropped at random or penalised."""
+        """The net as `kernels.small` wants it: of a plain model, without residual layers, and trained on sequences of
+        one length without anything that is dropped at random or penalised."""
         from unrolled.kernels.small import Shape  # Numba takes half a second to import
 
         model, recurrent = self.model, self.model.recurrent
         layers = [layer for layer in recurrent.modules() if isinstance(layer, RecurrentLayer)]
         drops = (model.input_dropout, recurrent.dropout, model.dropout)
         plain = not any(drop.probability for drop in drops) and not model.config.embedding_dropout
-        plain = plain and not model.config.weight_drop and not model.config.tied
+        plain = plain and not model.config.weight_drop and not model.config.tied and not self._vary
         plain = plain and not model.config.activation_penalty and not model.config.temporal_penalty
         plain = plain and not (recurrent.residual and len(layers) > 1) and type(model) is LanguageModel
         plain = plain and type(model.output) is FullSoftmax

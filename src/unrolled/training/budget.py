@@ -68,11 +68,15 @@ class Budget:
         return min(1.0, spent)
 
 
-def rate_at(progress: float, config: TrainingConfig) -> float:
+def rate_at(progress: float, config: TrainingConfig, epoch: float = 0.0) -> float:
     """The learning rate as a share of the highest: a linear rise over `warmup`, then half a cosine down to
-    `final_rate` at the end (Loshchilov & Hutter 2017, equation 5, without restarts); or 1 throughout."""
+    `final_rate` at the end (Loshchilov & Hutter 2017, equation 5, without restarts); or 1 throughout; or 1 until
+    `fall_after` passes over the text are complete, and `fall_factor` times what it was from there on and with each
+    pass more."""
     if config.schedule == "constant":
         return 1.0
+    if config.schedule == "falling":
+        return config.fall_factor ** max(0, math.floor(epoch) - config.fall_after + 1)
     if progress < config.warmup:
         # Not from exactly zero: the first step would be lost.
         return max(progress, 0.01 * config.warmup) / config.warmup

@@ -8,13 +8,14 @@ from typing import Any, Literal, get_args
 
 from unrolled.errors import ConfigurationError, nearest
 
-__all__ = ["Decay", "Optimizer", "Precision", "Reduction", "Schedule", "TrainingConfig"]
+__all__ = ["Average", "Decayed", "Optimizer", "Precision", "Reduction", "Schedule", "TrainingConfig"]
 
 Optimizer = Literal["adamw", "adagrad", "adagrad-inside", "rmsprop", "sgd"]
 Precision = Literal["auto", "float32", "bfloat16", "float64"]
-Schedule = Literal["cosine", "constant"]
+Schedule = Literal["cosine", "constant", "falling"]
 Reduction = Literal["mean", "sum"]
-Decay = Literal["matrices", "all"]
+Decayed = Literal["matrices", "all"]
+Average = Literal["none", "triggered", "exponential"]
 
 
 @dataclass(frozen=True)
@@ -27,20 +28,30 @@ class TrainingConfig:
         steps: budget, in updates of the weights.
         batch: parallel streams of text; chosen from the text if not given.
         length: time steps through which is backpropagated.
+        random_lengths: draw the length of each sequence around that, seldom around half of it, and scale the rate of
+            its update by how long it is (Merity et al. 2018, section 4.1).
         optimizer: adamw, adagrad, adagrad-inside (its epsilon inside the root), rmsprop or sgd (with momentum).
         learning_rate: the highest of the schedule; chosen from optimizer, cell and size if not given.
-        schedule: cosine (warm-up, then down to final_rate along a cosine over the budget) or constant.
+        schedule: cosine (warm-up, then down to final_rate along a cosine over the budget), constant, or falling
+            (constant at first, then smaller with each pass over the text).
         warmup: share of the budget over which the rate rises.
         final_rate: the rate at the end, as a share of the highest.
+        fall_after: with falling, the pass over the text after which the rate begins to fall.
+        fall_factor: with falling, what the rate is multiplied with after that pass and each one more.
         momentum: share of the last step that sgd keeps.
         beta1: decay of adamw's mean of gradients.
         beta2: decay of adamw's mean of their squares, and of rmsprop's.
         epsilon: added to the root (adagrad-inside: in it) of what the optimizer divides by.
         weight_decay: share of the rate by which matrices shrink each step (sgd, adagrad and rmsprop add it to the
             gradient, adagrad-inside has none).
-        decay: what shrinks: matrices (but embeddings and what is tied to them) or all (biases and embeddings too).
+        decayed: what shrinks: matrices (but embeddings and what is tied to them) or all (biases and embeddings too).
         clip_norm: gradients longer than this, all parameters together, are shortened to it; 0 is off.
         clip_value: entries of gradients beyond plus or minus this are set to it; 0 is off.
+        average: validate, sample and save an average of the weights: none, triggered (averaged SGD with its
+            non-monotonic trigger, NT-ASGD) or exponential (a moving mean).
+        nonmonotone: with triggered, averaging begins at a validation that is worse than the best of those more than so
+            many before it.
+        average_decay: with exponential, the share of itself that the mean keeps at every update.
         accumulate: batches whose gradients are added before an update.
         reduction: mean (over all targets) or sum (over time, mean over streams) of the losses of a batch.
         smoothing: of the loss that is shown: each step keeps this share of it.
@@ -61,19 +72,25 @@ class TrainingConfig:
     steps: int | None = None
     batch: int | None = None
     length: int = 128
+    random_lengths: bool = False
     optimizer: Optimizer = "adamw"
     learning_rate: float | None = None
     schedule: Schedule = "cosine"
     warmup: float = 0.05
     final_rate: float = 0.02
+    fall_after: int = 10
+    fall_factor: float = 0.97
     momentum: float = 0.9
     beta1: float = 0.9
     beta2: float = 0.99
     epsilon: float = 1e-8
     weight_decay: float = 0.01
-    decay: Decay = "matrices"
+    decayed: Decayed = "matrices"
     clip_norm: float = 0.25
     clip_value: float = 0.0
+    average: Average = "none"
+    nonmonotone: int = 5
+    average_decay: float = 0.999
     accumulate: int = 1
     reduction: Reduction = "mean"
     smoothing: float = 0.95
@@ -105,13 +122,14 @@ class TrainingConfig:
             if value is not None:
                 self._check(name, "at least 1", value >= 1)
         rates = ("final_rate", "epsilon", "weight_decay", "clip_norm", "clip_value")
-        for name in (*rates, "patience", "checkpoint_every"):
+        for name in (*rates, "fall_after", "nonmonotone", "patience", "checkpoint_every"):
             self._check(name, "at least 0", getattr(self, name) >= 0)
         self._check("keep", "at least 1", self.keep >= 1)
         self._check("valid_limit", "at least 2", self.valid_limit >= 2)
         # So that the seed of every step, which is made from it, is one that PyTorch takes.
         self._check("seed", "from 0 to 4294967295", 0 <= self.seed < 2**32)
-        for name in ("warmup", "momentum", "beta1", "beta2", "smoothing"):
+        self._check("fall_factor", "above 0 and at most 1", 0 < self.fall_factor <= 1)
+        for name in ("warmup", "momentum", "beta1", "beta2", "average_decay", "smoothing"):
             self._check(name, "at least 0 and below 1", 0 <= getattr(self, name) < 1)
 
     def _check(self, name: str, expected: str, holds: bool) -> None:
@@ -124,6 +142,7 @@ _CHOICES: dict[str, Any] = {
     "optimizer": Optimizer,
     "schedule": Schedule,
     "reduction": Reduction,
-    "decay": Decay,
+    "decayed": Decayed,
+    "average": Average,
     "precision": Precision,
 }

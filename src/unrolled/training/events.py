@@ -52,7 +52,8 @@ class Validated:
 
 @dataclass(frozen=True)
 class SampleDue:
-    """It is time to show what the model has learnt; the clock stands still meanwhile."""
+    """It is time to show what the model has learnt; the clock stands still meanwhile, and where weights are averaged
+    the model has the average."""
 
     step: int
 

@@ -46,9 +46,11 @@ class Outcome:
 
 def serves_training(config: TrainingConfig) -> bool:
     """Whether updates of this configuration can be made in one call: not with gradients accumulated over batches, an
-    epsilon of 0, rmsprop, or a decay of biases and embeddings."""
-    decays = config.decay == "all" and config.weight_decay > 0
-    return config.accumulate == 1 and config.epsilon > 0 and config.optimizer in KINDS and not decays
+    epsilon of 0, rmsprop, a decay of biases and embeddings, an average of the weights, or a rate that falls with passes
+    over the text."""
+    plain = config.accumulate == 1 and config.average == "none" and config.schedule != "falling"
+    decays = config.decayed == "all" and config.weight_decay > 0
+    return plain and config.epsilon > 0 and config.optimizer in KINDS and not decays
 
 
 class Fused:

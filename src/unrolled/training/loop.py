@@ -17,6 +17,7 @@ from unrolled.runs.directory import Run
 from unrolled.runs.logs import Logs
 from unrolled.runs.models import load_weights
 from unrolled.tasks import Trainable
+from unrolled.training.averaging import Averaging
 from unrolled.training.budget import Budget, Clock, Crossings, rate_at
 from unrolled.training.chunks import Chunks
 from unrolled.training.configuration import TrainingConfig
@@ -52,8 +53,9 @@ class Snapshot:
     """All that the updates to come depend on besides the data and the configuration, as a checkpoint's files hold it.
 
     Attributes:
-        model: the weights.
-        training: the optimiser's memories, `<parameter's number>/<name>`, and the carried state, `carried/<name>`.
+        model: the weights; where they are averaged, the average.
+        training: the optimiser's memories, `<parameter's number>/<name>`, the carried state, `carried/<name>`, and,
+            where an average is in their place, the weights themselves, `own/<name>`.
         state: the rest, as JSON.
     """
 
@@ -108,6 +110,7 @@ class Trainer:
         self._parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self._device = self._parameters[0].device
         self._optimizer = build_optimizer(self.model, config, config.learning_rate)
+        self._averaging = Averaging(dict(self.model.named_parameters()), config)
         self._fused = Fused.of(task, config, self._optimizer)
         self.step, self.epoch, self.minutes = 0, 0.0, 0.0
         self.smoothed = task.uniform_loss()
@@ -137,6 +140,7 @@ class Trainer:
         # What an optimiser leaves empty (momentum before the first step) it makes anew.
         training = {name: value for name, value in training.items() if isinstance(value, torch.Tensor)}
         training |= {f"carried/{name}": value for name, value in self._carried.items()}
+        training |= {f"own/{name}": value for name, value in self._averaging.own().items()}
         state = {
             "step": self.step,
             "epoch": self.epoch,
@@ -146,7 +150,10 @@ class Trainer:
             "best": self.best,
             "without_better": self._without_better,
         }
-        return Snapshot(_copied(self.model.state_dict()), _copied(training), state)
+        if self.config.average != "none":
+            state["averaging"] = self._averaging.state()
+        with self._averaging.shown():
+            return Snapshot(_copied(self.model.state_dict()), _copied(training), state)
 
     def put(self, snapshot: Snapshot, where: str = "a snapshot") -> None:
         """Go on from a snapshot, of this training or made by hand. The run's files stay as they are.
@@ -164,12 +171,16 @@ class Trainer:
         self.smoothed, self.best, self._without_better = state["smoothed"], state["best"], state["without_better"]
         self._position, self._carried = state["position"], {}
         memories: dict[int, dict[str, Any]] = {}
+        own: dict[str, torch.Tensor] = {}
         for name, tensor in _copied(snapshot.training).items():
             owner, key = name.split("/", 1)
             if owner == "carried":
                 self._carried[key] = tensor.to(self._device)
+            elif owner == "own":
+                own[key] = tensor
             else:
                 memories.setdefault(int(owner), {})[key] = tensor
+        self._averaging.put(own, state.get("averaging"))
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": memories, "param_groups": groups})
 
@@ -232,7 +243,8 @@ class Trainer:
                         logs.metrics({**asdict(stepped), "minutes": self.minutes})
                     yield stepped
                 if samples.crossed(progress) if self.sample_every is None else self._every(self.sample_every):
-                    yield SampleDue(self.step)
+                    with self._averaging.shown():
+                        yield SampleDue(self.step)
                 due = validations.crossed(progress)
                 validated = self._validate(logs) if due else None
                 if validated is not None:
@@ -290,9 +302,8 @@ class Trainer:
     def _update(self) -> Update:
         """One update, operation by operation, which serves every task."""
         config = self.config
-        rate = self._learning_rate * rate_at(self.budget.progress(self.step, self.minutes), config)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
+        rate = self._learning_rate * rate_at(self.budget.progress(self.step, self.minutes), config, self.epoch)
+        scale = 0.0
         self._optimizer.zero_grad()
         total, targets = 0.0, 0
         # What is random in a step follows from the seed and the step: nothing of it needs to be saved.
@@ -306,12 +317,17 @@ class Trainer:
                     (goal / (over * config.accumulate)).backward()  # type: ignore[no-untyped-call]
                 self._position, self._carried, self.epoch = given.next, given.state, given.epoch
                 total, targets = total + float(given.total.detach()), targets + given.targets
+                scale += given.rate / config.accumulate
+        rate *= scale
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
         gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
         clip_value(gradients, config.clip_value)
         norm = clip_norm(gradients, config.clip_norm) if gradients else 0.0
         if not (math.isfinite(total) and math.isfinite(norm)):
             self._diverged(total, norm, targets, rate)
         self._optimizer.step()
+        self._averaging.updated()
         self.step += 1
         loss = total / max(targets, 1)
         self.smoothed = config.smoothing * self.smoothed + (1 - config.smoothing) * loss
@@ -328,7 +344,8 @@ class Trainer:
         )
 
     def _validate(self, logs: Logs) -> Validated | None:
-        loss = self.task.validate()
+        with self._averaging.shown():
+            loss = self.task.validate()
         if loss is None:
             return None
         if not math.isfinite(loss):
@@ -337,6 +354,7 @@ class Trainer:
                 where=str(self.run.path),
                 fix=f"a smaller --learning-rate (say {self._learning_rate / 3:.1g}); the last good checkpoint is kept",
             )
+        self._averaging.heard(loss)
         better = self.best is None or loss < self.best
         self.best = loss if better else self.best
         self._without_better = 0 if better else self._without_better + 1
@@ -347,7 +365,8 @@ class Trainer:
         """Whether training can go on from here. What cannot be gone on from takes the place of no checkpoint."""
         with seeded(self._device, 0), torch.no_grad(), autocast(self._device, self.config.precision):
             coming = float(self.task.loss(self._position, self._carried).total)
-        return math.isfinite(coming) and all(bool(weights.isfinite().all()) for weights in now.model.values())
+        weights = [*now.model.values(), *(value for name, value in now.training.items() if name.startswith("own/"))]
+        return math.isfinite(coming) and all(bool(value.isfinite().all()) for value in weights)
 
     def _save(self, best: bool) -> Saved:
         now = self.snapshot()

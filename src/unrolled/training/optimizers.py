@@ -40,7 +40,7 @@ def build_optimizer(model: torch.nn.Module, config: TrainingConfig, learning_rat
     """The optimiser of a configuration. Weight decay acts on matrices, not on biases, peepholes or embeddings; or, if
     the configuration says so, on all."""
     embeddings = {id(module.weight) for module in model.modules() if isinstance(module, torch.nn.Embedding)}
-    whole = config.decay == "all"
+    whole = config.decayed == "all"
     decayed = [p for p in model.parameters() if whole or (p.dim() > 1 and id(p) not in embeddings)]
     others = [p for p in model.parameters() if not whole and (p.dim() < 2 or id(p) in embeddings)]
     groups: list[dict[str, Any]] = [{"params": decayed, "weight_decay": config.weight_decay}]

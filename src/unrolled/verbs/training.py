@@ -261,6 +261,7 @@ def _task(model: LanguageModel, store: TokenStore, text: TextConfig, training: T
         seed=training.seed,
         documents=text.documents,
         shift=training.shift,
+        vary=training.random_lengths,
         valid_limit=training.valid_limit,
     )
 
