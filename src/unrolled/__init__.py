@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from unrolled.cells import cell
     from unrolled.verbs.describing import describe
+    from unrolled.verbs.fitting import fit_lm
     from unrolled.verbs.training import resume, train_lm
     from unrolled.verbs.using import open_run
 
-__all__ = ["__version__", "cell", "describe", "open_run", "resume", "train_lm"]
+__all__ = ["__version__", "cell", "describe", "fit_lm", "open_run", "resume", "train_lm"]
 
 __version__ = "0.1.0"
 
@@ -20,6 +21,7 @@ __version__ = "0.1.0"
 _HOMES: dict[str, str] = {
     "cell": "unrolled.cells",
     "describe": "unrolled.verbs.describing",
+    "fit_lm": "unrolled.verbs.fitting",
     "open_run": "unrolled.verbs.using",
     "resume": "unrolled.verbs.training",
     "train_lm": "unrolled.verbs.training",

@@ -13,7 +13,15 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from unrolled.cli.options import ModelOptions, TextOptions, TrainingOptions, Whole, given
+from unrolled.cli.options import (
+    ModelOptions,
+    NGramOptions,
+    TextOptions,
+    TrainingOptions,
+    Whole,
+    check_of_network,
+    given,
+)
 from unrolled.cli.screen import Screen, printable, stdout_console
 from unrolled.runs.directory import DEFAULT_ROOT
 from unrolled.runs.logs import finite
@@ -51,18 +59,28 @@ def train_lm(
     tensorboard: Annotated[
         Path | None, Parameter(help="Also write metrics there for TensorBoard (needs unrolled[tensorboard]).")
     ] = None,
+    kind: Annotated[Literal["network", "ngram"], Parameter(name="--model", help="What is trained.")] = "network",
     text: Annotated[TextOptions, _Flat] = TextOptions(),  # type: ignore[valid-type]  # noqa: B008
     model: Annotated[ModelOptions, _Flat] = ModelOptions(),  # type: ignore[valid-type]  # noqa: B008
     training: Annotated[TrainingOptions, _Flat] = TrainingOptions(),  # type: ignore[valid-type]  # noqa: B008
+    ngram: Annotated[NGramOptions, _Flat] = NGramOptions(),  # type: ignore[valid-type]  # noqa: B008
     json: _Json = False,
 ) -> None:
     """Train a language model on text.
 
     What is not given is chosen from the text and the budget, and printed.
     """
+    options = given(text, model, training)
+    if kind == "ngram":
+        from unrolled.cli.fitting import fit
+
+        others = {"recipe": recipe, "init_from": init_from, "sample_every": sample_every, "tensorboard": tensorboard}
+        options |= {**given(ngram), **others}
+        fit(paths or (), train or (), valid or (), test or (), run, options, json)
+        return
+    check_of_network(ngram)
     from unrolled.verbs.training import train_lm as verb
 
-    options = given(text, model, training)
     with _screen(tensorboard) as screen:
         trained = verb(
             paths or (),
@@ -318,6 +336,7 @@ def describe(
     """The equations, shapes, parameter count and unrolled diagram of a run's network or a cell."""
     from unrolled.reports.diagrams import unrolled_diagram
     from unrolled.verbs.describing import describe as verb
+    from unrolled.verbs.describing_ngrams import FittedDescription
 
     found = verb(what, input_size=input_size, hidden_size=hidden_size, output_size=output_size)
     if json:
@@ -325,6 +344,9 @@ def describe(
         return
     if latex:
         print(found.latex)
+        return
+    if isinstance(found, FittedDescription):
+        print(found.text())
         return
     print(f"{found.name}\n\n{found.about}\n")
     for line in found.equations:

@@ -9,9 +9,11 @@ from typing import Annotated, Any, Optional, get_args, get_type_hints
 
 from cyclopts import Parameter, Token
 
+from unrolled.errors import ConfigurationError
+from unrolled.tasks.ngram_configuration import NGramConfig
 from unrolled.verbs.options import SECTIONS
 
-__all__ = ["ModelOptions", "TextOptions", "TrainingOptions", "Whole", "given"]
+__all__ = ["ModelOptions", "NGramOptions", "TextOptions", "TrainingOptions", "Whole", "check_of_network", "given"]
 
 
 def _whole(_: Any, tokens: Sequence[Token]) -> int:
@@ -50,8 +52,16 @@ def _options(section: type[Any], group: str) -> type[Any]:
 TextOptions = _options(SECTIONS["text"], "Text")
 ModelOptions = _options(SECTIONS["model"], "Network")
 TrainingOptions = _options(SECTIONS["training"], "Training")
+NGramOptions = _options(NGramConfig, "N-grams (with --model ngram)")
 
 
 def given(*options: Any) -> dict[str, Any]:
     """The options that were given, by name."""
     return {name: value for group in options for name, value in asdict(group).items() if value is not None}
+
+
+def check_of_network(ngram: Any) -> None:
+    """Raise a `ConfigurationError` where a network is given an option of n-grams."""
+    for name in given(ngram):
+        option = "--" + name.replace("_", "-")
+        raise ConfigurationError(f"{option} is an option of n-grams", fix=f"add --model ngram, or leave {option} out")

@@ -47,6 +47,7 @@ def evaluate(
     *,
     window: int = 128,
     documents: Documents = "carry",
+    streams: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """The loss of a text.
@@ -58,6 +59,7 @@ def evaluate(
         protocol: what the model may use; see `Evaluation`.
         window: symbols of a window.
         documents: what happens to the state between documents.
+        streams: parallel streams of "carried"; as many as a long text is read in fast if not given.
         progress: called with the symbols read so far and their number.
 
     Raises:
@@ -71,7 +73,7 @@ def evaluate(
         raise ConfigurationError("a window is too short", expected="at least 1 symbol", got=str(window))
     if len(tokens) < 2:
         raise DataError("there is nothing to predict", expected="at least 2 symbols", got=f"{len(tokens)}")
-    streams = streams_for(len(tokens))
+    streams = streams or streams_for(len(tokens))
     if protocol == "carried":
         batches = sequential(tokens, streams, _CHUNK, documents)
     else:

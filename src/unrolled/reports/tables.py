@@ -47,13 +47,16 @@ def run_rows(summaries: Sequence[RunSummary], now: float) -> list[dict[str, Any]
     rows = []
     for summary in summaries:
         model = summary.config.get("model", {})
-        network = f"{model['cell']} {model['layers']}x{model['hidden_size']}" if "hidden_size" in model else ""
+        if model.get("kind") == "ngram":
+            network = f"{model['order']}-grams"
+        else:
+            network = f"{model['cell']} {model['layers']}x{model['hidden_size']}" if "hidden_size" in model else ""
         rows.append(
             {
                 "run": str(summary.path),
                 "task": summary.config.get("task", ""),
                 "network": network,
-                "parameters": summary.parameters,
+                "parameters": summary.state.get("ngrams", summary.parameters),
                 "steps": summary.step,
                 "valid": summary.state.get("best"),
                 "age": age(now - summary.modified),

@@ -50,7 +50,7 @@ def save_fitted(run: Run, arrays: Mapping[str, npt.NDArray[Any]], state: Mapping
         run: where to.
         arrays: int32, int64 or float64, in memory or mapped from files.
         state: the rest of it, as JSON.
-        best: whether it was validated.
+        best: whether something of it was chosen on the validation part.
 
     Returns:
         The directory of the checkpoint.

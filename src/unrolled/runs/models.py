@@ -15,7 +15,7 @@ from unrolled.runs.directory import Run
 from unrolled.tasks.configuration import LanguageModelConfig
 from unrolled.tasks.language_model import LanguageModel
 
-__all__ = ["build_language_model", "load_language_model", "load_weights", "section"]
+__all__ = ["build_language_model", "check_network", "is_fitted", "load_language_model", "load_weights", "section"]
 
 
 def section(run: Run, name: str) -> object:
@@ -47,8 +47,23 @@ def load_weights(model: torch.nn.Module, weights: Mapping[str, torch.Tensor], wh
     model.load_state_dict(dict(weights))
 
 
+def is_fitted(run: Run) -> bool:
+    """Whether the run's model was fitted, not trained: an n-gram model."""
+    return "fitted" in run.config
+
+
+def check_network(run: Run) -> None:
+    """Raise a `RunError` where a run has no network: where its model was fitted."""
+    if is_fitted(run):
+        raise RunError(
+            f"{run.path} is an n-gram model: it was fitted in one go and has no network",
+            fix="name the run of a network here; an n-gram model is fitted anew with train lm --model ngram",
+        )
+
+
 def build_language_model(run: Run) -> tuple[LanguageModel, Vocabulary]:
     """The network and the vocabulary that a run describes, with fresh weights. No file but the run's is needed."""
+    check_network(run)
     vocabulary = Vocabulary.from_json(run.vocabulary, where=str(run.path / "vocabulary.json"))
     equations = Equations.from_json(section(run, "equations"), where=str(run.path / "config.json"))
     config = load_section(LanguageModelConfig, section(run, "model"), f"{run.path / 'config.json'}, model")
@@ -67,11 +82,25 @@ def load_language_model(run: Run, which: str = "best") -> tuple[LanguageModel, V
     """
     if run.config.get("task") != "lm":
         raise RunError(f"{run.path} is not a language model", got=f"task {run.config.get('task')!r}")
-    model, vocabulary = build_language_model(run)
     if which == "best" and run.pointer("best") is None:
         which = "last"
+    if is_fitted(run):
+        return _load_ngram(run, which)
+    model, vocabulary = build_language_model(run)
     checkpoint = load(run, which, weights_only=True)
     dtype = next(weight.dtype for weight in checkpoint.model.values() if weight.is_floating_point())
     model.to(dtype)
     load_weights(model, checkpoint.model, f"checkpoint {checkpoint.step} of {run.path}")
     return model.eval(), vocabulary, checkpoint
+
+
+def _load_ngram(run: Run, which: str) -> tuple[LanguageModel, Vocabulary, Checkpoint]:
+    from unrolled.runs.fitted import load_fitted  # Numba takes half a second to import
+    from unrolled.tasks.ngram import NGram
+    from unrolled.tasks.ngram_model import NGramModel
+
+    vocabulary = Vocabulary.from_json(run.vocabulary, where=str(run.path / "vocabulary.json"))
+    loaded = load_fitted(run, which)
+    where = f"checkpoint {loaded.step} of {run.path}"
+    ngram = NGram.from_arrays(vocabulary.size, loaded.state["boundary"], loaded.arrays, where)
+    return NGramModel(ngram).eval(), vocabulary, Checkpoint(loaded.step, {}, {}, loaded.state, {}, run.pointer("best"))

@@ -1,6 +1,7 @@
 """Tasks: one file each, with what its data looks like, its model, its loss and its metrics.
 
-A task that is trained by gradient offers what `Trainable` says; `training` knows nothing else of it.
+A task that is trained by gradient offers what `Trainable` says; `training` knows nothing else of it. One that is fitted
+(n-grams: counted, not descended) offers what `Fittable` says, and gives a `Fitted`.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import torch
 
     import unrolled.cells
     import unrolled.data.streams
     import unrolled.kernels.small
 
-__all__ = ["Loss", "Small", "Trainable"]
+__all__ = ["Fittable", "Fitted", "Loss", "Small", "Trainable"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,3 +94,23 @@ class Trainable(Protocol):
 
     def small(self) -> Small | None:
         """What training in one call of many updates wants to know; `None` if that is not what the loss computes."""
+
+
+class Fitted(Protocol):
+    """A model that was fitted: what a run keeps of it."""
+
+    def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+        """All its numbers, int32, int64 or float64, by name."""
+
+    def facts(self) -> dict[str, object]:
+        """What else a reader of the run wants to know, as JSON."""
+
+
+class Fittable(Protocol):
+    """The contract of a task that is fitted: in one go, from nothing, to the same numbers each time."""
+
+    def fit(self) -> Fitted:
+        """The model that the training part gives; what is chosen is chosen on the validation part."""
+
+    def validate(self, model: Fitted) -> float | None:
+        """Mean loss on the validation part, in nats a target; `None` if there is none."""

@@ -167,10 +167,24 @@ class NGram:
             self.look(np.array([symbol]), row)
         return torch.from_numpy(np.log(np.stack([self.probabilities(row) for row in after]))), after
 
+    def select(self, state: State, rows: npt.ArrayLike) -> State:
+        """The states of some of the texts, in a new order, each as often as it is named."""
+        return state[np.asarray(rows, np.int64)]
+
     def arrays(self) -> dict[str, _Array]:
         """What a checkpoint holds; `from_arrays` reads it back."""
         named = {name: getattr(self, name) for name in _ARRAYS}
         return {**named, "root": self.root, "counts_of_counts": self.counts_of_counts, "discounts": self.discounts}
+
+    def facts(self) -> dict[str, object]:
+        """What a reader of a run wants to know."""
+        return {
+            "order": self.order,
+            "boundary": self.boundary,
+            "ngrams": self.ngrams,
+            "sizes": list(self.sizes),
+            "discounts": self.discounts.tolist(),
+        }
 
     @classmethod
     def from_arrays(cls, size: int, boundary: int | None, arrays: Mapping[str, _Array], where: str) -> NGram:

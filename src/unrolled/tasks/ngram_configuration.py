@@ -25,19 +25,19 @@ class NGramConfig:
         discounts: "estimated" from counts of counts, as published; or "tuned" on the validation part.
         lines: what a line end does to the context: "carry" keeps it, "reset" begins anew with each line, as in
             published figures for words; reset for words and carry for all else if not given.
-        memory: GB from which on an array of counts is put on disk.
+        in_memory: GB up to which an array of counts lies in memory; longer ones are files while it is fitted.
     """
 
     order: int | None = None
     discounts: Discounts = "estimated"
     lines: Lines | None = None
-    memory: float = 0.25
+    in_memory: float = 0.25
 
     def __post_init__(self) -> None:
         if self.order is not None and not 1 <= self.order <= MOST:
             raise ConfigurationError("order is out of range", expected=f"1 to {MOST}", got=str(self.order))
-        if not 0 <= self.memory < float("inf"):
-            raise ConfigurationError("memory is a number of GB", expected="at least 0", got=str(self.memory))
+        if not 0 <= self.in_memory < float("inf"):
+            raise ConfigurationError("in_memory is a number of GB", expected="at least 0", got=str(self.in_memory))
         for name, choices in (("discounts", get_args(Discounts)), ("lines", (*get_args(Lines), None))):
             if getattr(self, name) not in choices:
                 wanted = " or ".join(map(repr, choices))

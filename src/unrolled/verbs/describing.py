@@ -10,6 +10,7 @@ from typing import Any
 from unrolled.cells import BUILTIN, Equations, as_latex, as_text, find_cell
 from unrolled.errors import CellError, ConfigurationError
 from unrolled.runs.directory import CONFIG, DEFAULT_ROOT, Run, RunSummary, list_runs
+from unrolled.verbs.describing_ngrams import FittedDescription, describe_fitted
 
 __all__ = ["CellLine", "Description", "cells", "describe", "runs"]
 
@@ -51,7 +52,7 @@ class Description:
 
 def describe(
     what: str | Path, *, input_size: int = 128, hidden_size: int = 128, output_size: int | None = None
-) -> Description:
+) -> Description | FittedDescription:
     """The equations, shapes and parameter count of a run's network, or of one layer of a cell.
 
     Args:
@@ -69,7 +70,8 @@ def describe(
             raise ConfigurationError(f"{name} is too small", expected="at least 1", got=str(size))
     path = Path(what)
     if str(what) not in BUILTIN and ((path / CONFIG).exists() or (DEFAULT_ROOT / path / CONFIG).exists()):
-        return _run(Run.open(path))
+        run = Run.open(path)
+        return describe_fitted(run) if "fitted" in run.config else _run(run)
     try:
         equations = find_cell(str(what))
     except CellError:

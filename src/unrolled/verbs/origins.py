@@ -12,7 +12,7 @@ from unrolled.data.store import SplitSources, TokenStore, prepare
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import DataError, RunError
 from unrolled.runs.directory import Run
-from unrolled.runs.models import load_language_model, load_weights, section
+from unrolled.runs.models import check_network, load_language_model, load_weights, section
 from unrolled.tasks.language_model import LanguageModel
 from unrolled.verbs.listening import Listener
 
@@ -41,6 +41,7 @@ class Origin:
     def open(cls, path: str | Path, checkpoint: str = "best") -> Origin:
         """Open a run of which a checkpoint is started from (`RunError` if it is damaged)."""
         run = Run.open(path)
+        check_network(run)
         model, vocabulary, loaded = load_language_model(run, checkpoint)
         network = section(run, "model")
         assert isinstance(network, dict)

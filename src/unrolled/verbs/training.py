@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -28,7 +27,7 @@ from unrolled.runs.checkpoints import Checkpoint, load
 from unrolled.runs.configuration import dump_section, load_section
 from unrolled.runs.directory import DEFAULT_ROOT, Run, unique_name
 from unrolled.runs.logs import Logs, truncate_to
-from unrolled.runs.models import build_language_model, load_language_model, section
+from unrolled.runs.models import build_language_model, check_network, load_language_model, section
 from unrolled.tasks.language_model import LanguageModel, LanguageModelTask
 from unrolled.training.budget import Budget
 from unrolled.training.configuration import Precision, TrainingConfig
@@ -39,6 +38,7 @@ from unrolled.training.memory import keep_freed_memory
 from unrolled.training.precision import Way, measure
 from unrolled.verbs.defaults import choose_device, choose_output, choose_sizes, choose_threads
 from unrolled.verbs.listening import Listener, counted
+from unrolled.verbs.naming import stem
 from unrolled.verbs.options import read_options
 from unrolled.verbs.origins import Origin, open_store
 
@@ -123,8 +123,8 @@ def train_lm(
 
     names = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
     sources = SplitSources.find(names, train=train, valid=valid, test=test)
-    stem = f"{_stem(names[0] if names else '', sources)}-{equations.name}"
-    path = Path(run) if run is not None else DEFAULT_ROOT / unique_name(DEFAULT_ROOT, stem)
+    name = f"{stem(names[0] if names else '', sources)}-{equations.name}"
+    path = Path(run) if run is not None else DEFAULT_ROOT / unique_name(DEFAULT_ROOT, name)
     Run.check_free(path)
     store = prepare(sources, text, progress=listener.preparing)
     model_config, training = choose_sizes(
@@ -200,6 +200,7 @@ def resume(
     """
     listener = listener or Listener()
     opened = Run.open(run)
+    check_network(opened)
     if opened.config.get("task") != "lm":
         raise RunError(f"{opened.path} is not a language model", got=f"task {opened.config.get('task')!r}")
     where = str(opened.path / "config.json")
@@ -391,12 +392,3 @@ def _ways(task: LanguageModelTask, training: TrainingConfig) -> list[Way]:
         return [Way("float32", choose(equations, state, like.dtype))]
     precisions: tuple[Precision, ...] = ("float32", "bfloat16")
     return [Way(name, kernel) for name in precisions for kernel in candidates(equations, state, product(name))]
-
-
-def _stem(given: str, sources: SplitSources) -> str:
-    """A name for a run: that of the directory that was given, or of the first file."""
-    first = sources.parts[0][1]
-    name = Path(given).resolve().name if given and Path(given).is_dir() else first.path.stem
-    if first.name == "standard input":
-        name = "stdin"
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "text"

@@ -20,7 +20,7 @@ from unrolled.layers.outputs import FullSoftmax
 from unrolled.layers.watching import current
 from unrolled.runs.configuration import load_section
 from unrolled.runs.directory import Run
-from unrolled.runs.models import load_language_model, section
+from unrolled.runs.models import is_fitted, load_language_model, section
 from unrolled.tasks.language_model import LanguageModel
 from unrolled.training.configuration import TrainingConfig
 from unrolled.verbs.defaults import choose_device, choose_threads
@@ -240,7 +240,7 @@ class LanguageModelRun:
             raise ConfigurationError(f"unknown split {split!r}", fix=nearest(split, PARTS))
         where = f"{self.run.path / 'config.json'}"
         text = load_section(TextConfig, section(self.run, "text"), f"{where}, text")
-        training = load_section(TrainingConfig, section(self.run, "training"), f"{where}, training")
+        training = load_section(TrainingConfig, self.run.config.get("training", {}), f"{where}, training")
         tokens = open_store(self.run, text, self.vocabulary, self.listener).split(split)
         if len(tokens) < 2:
             raise DataError(
@@ -255,6 +255,7 @@ class LanguageModelRun:
             protocol,  # type: ignore[arg-type]
             window=training.length if window is None else window,
             documents=text.documents,
+            streams=1 if is_fitted(self.run) else None,
             progress=self.listener.reading,
         )
         best = self.run.pointer("best")

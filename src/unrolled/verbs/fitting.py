@@ -1,0 +1,190 @@
+"""`train lm --model ngram`: from a text to a fitted run."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from unrolled import __version__
+from unrolled.data.configuration import TextConfig
+from unrolled.data.store import PARTS, SplitSources, prepare
+from unrolled.errors import ConfigurationError, nearest
+from unrolled.evaluation import Evaluation, evaluate
+from unrolled.runs.configuration import dump_section, load_section
+from unrolled.runs.directory import DEFAULT_ROOT, Run, unique_name
+from unrolled.runs.fitted import save_fitted
+from unrolled.runs.logs import Logs
+from unrolled.tasks.ngram_configuration import NGramConfig
+from unrolled.tasks.ngram_model import NGramModel
+from unrolled.tasks.ngram_task import NGramTask, Tried, resets_lines
+from unrolled.verbs.listening import Listener, counted
+from unrolled.verbs.naming import stem
+
+__all__ = ["FittedRun", "fit_lm", "read_fitting_options"]
+
+_SECTIONS: dict[str, type[Any]] = {"text": TextConfig, "ngram": NGramConfig}
+
+
+@dataclass(frozen=True)
+class FittedRun:
+    """What fitting came to.
+
+    Attributes:
+        run: the run's directory.
+        order: of the longest n-gram.
+        ngrams: how many of all orders there are.
+        discounts: three an order.
+        minutes: that it took.
+        chosen: what was chosen on the validation part: "order", "discounts".
+        tried: nats a symbol of the validation part for every order that was looked at.
+        valid: the model on the validation part; None where there is none.
+    """
+
+    run: Path
+    order: int
+    ngrams: int
+    discounts: list[list[float]]
+    minutes: float
+    chosen: list[str]
+    tried: dict[int, float]
+    valid: Evaluation | None
+
+
+def fit_lm(
+    paths: str | Path | Sequence[str | Path] = (),
+    *,
+    train: Sequence[str] = (),
+    valid: Sequence[str] = (),
+    test: Sequence[str] = (),
+    run: str | Path | None = None,
+    listener: Listener | None = None,
+    **options: Any,
+) -> FittedRun:
+    """Fit an n-gram model to a text: interpolated modified Kneser-Ney.
+
+    Args:
+        paths: a file, directory, glob, "-" for standard input, or several; split as `split` says.
+        train: files to count, where the split is given; then also `valid` and `test`.
+        valid: files to choose on what is chosen.
+        test: files kept for testing.
+        run: the directory of the run; by default `runs/` and a name made from the text.
+        listener: hears what happens.
+        options: fields of `TextConfig` and `NGramConfig`, by name.
+
+    Raises:
+        InputError: something of this is wrong; nothing was fitted.
+        StorageError: the disk is full; nothing is left of what was begun.
+    """
+    listener = listener or Listener()
+    text, config = read_fitting_options(options)
+    names = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    sources = SplitSources.find(names, train=train, valid=valid, test=test)
+    kind = f"{config.order}-gram" if config.order else "ngram"
+    name = f"{stem(names[0] if names else '', sources)}-{kind}"
+    path = Path(run) if run is not None else DEFAULT_ROOT / unique_name(DEFAULT_ROOT, name)
+    Run.check_free(path)
+    store = prepare(sources, text, progress=listener.preparing)
+    vocabulary, held_out = store.vocabulary, store.split("valid")
+    tried: dict[int, float] = {}
+    begun: set[str] = set()
+
+    def looked_at(found: Tried) -> None:
+        if found.valid is not None:
+            tried[found.order] = found.valid
+            listener.note(f"order {found.order}: {found.ngrams:,} n-grams, held out {found.valid:.4f} nats a symbol")
+
+    def counting(what: str, done: int, total: int) -> None:
+        if what not in begun:
+            begun.add(what)
+            listener.doing(what)
+        listener.reading(done, total)
+
+    began = time.monotonic()
+    task = NGramTask(
+        store.split("train"),
+        held_out,
+        vocabulary,
+        config,
+        documents=text.documents,
+        reading=counting,
+        tried=looked_at if config.order is None else None,
+    )
+    listener.started(str(path), _facts(task, store, config))
+    model = task.fit()
+    minutes = (time.monotonic() - began) / 60
+    lines = "reset" if resets_lines(config, vocabulary) else "carry"
+    settled = replace(config, order=model.order, lines=lines)  # type: ignore[arg-type]
+    chosen = [what for what, on_valid in _choices(config) if on_valid and len(held_out) > 1]
+    configuration = {
+        "task": "lm",
+        "unrolled": __version__,
+        "data": {
+            "store": str(store.directory.resolve()),
+            "fingerprint": store.fingerprint,
+            "sources": [{"part": part, "path": str(source.path.resolve())} for part, source in sources.parts],
+        },
+        "text": dump_section(text),
+        "model": {"kind": "ngram", **dump_section(settled)},
+        "fitted": {"minutes": minutes, "chosen_on_valid": chosen, "tried": {str(n): loss for n, loss in tried.items()}},
+    }
+    opened = Run.create(path, configuration, vocabulary.to_json())
+    try:
+        with opened.exclusive():
+            found = None
+            if len(held_out) > 1:
+                reading = listener.reading
+                fitted = NGramModel(model)
+                found = evaluate(fitted, vocabulary, held_out, documents=text.documents, streams=1, progress=reading)
+            loss = None if found is None else found.nats_per_token
+            with Logs(opened) as logs:
+                logs.metrics({"event": "fitted", **model.facts(), "minutes": minutes, "valid": loss})
+            state = {**model.facts(), "minutes": minutes, "epoch": 1.0, "best": loss}
+            save_fitted(opened, model.arrays(), state, best=bool(chosen))
+    except BaseException:
+        # Fitting is done again in the time it took; half a run would only be in the way.
+        shutil.rmtree(path, ignore_errors=True)
+        raise
+    return FittedRun(path, model.order, model.ngrams, model.discounts.tolist(), minutes, chosen, tried, found)
+
+
+def read_fitting_options(given: Mapping[str, Any]) -> tuple[TextConfig, NGramConfig]:
+    """Sort flat options into the configurations of text and model; one that is None counts as not given.
+
+    Raises:
+        ConfigurationError: an unknown option, one of a network, or a value that is out of range.
+    """
+    homes = {field.name: name for name, section in _SECTIONS.items() for field in fields(section)}
+    sections: dict[str, dict[str, Any]] = {name: {} for name in _SECTIONS}
+    for name, value in given.items():
+        if value is None:
+            continue
+        if name not in homes:
+            raise ConfigurationError(
+                f"option {name!r} is none of an n-gram model",
+                expected=f"one of {', '.join(sorted(homes))}",
+                fix=f"leave it out: an n-gram model is counted, not trained; {nearest(name, homes)}",
+            )
+        sections[homes[name]][name] = value
+    text, ngram = (load_section(section, sections[name], f"options of {name}") for name, section in _SECTIONS.items())
+    return text, ngram
+
+
+def _choices(config: NGramConfig) -> list[tuple[str, bool]]:
+    return [("order", config.order is None), ("discounts", config.discounts == "tuned")]
+
+
+def _facts(task: NGramTask, store: Any, config: NGramConfig) -> dict[str, str]:
+    """What a user wants to see before the bar."""
+    tokens = {part: len(store.split(part)) for part in PARTS}
+    unit = "characters" if store.vocabulary.unit == "char" else f"{store.vocabulary.unit}s"
+    order = f"order {config.order}" if config.order else "order chosen on the validation part"
+    lines = "begins anew with each line" if task.boundary is not None else "is carried over line ends"
+    return {
+        "text": f"{tokens['train']:,} {unit} to count, {tokens['valid']:,} to validate, {tokens['test']:,} to test; "
+        f"{counted(store.vocabulary.size, 'symbol')}",
+        "model": f"n-grams, interpolated modified Kneser-Ney, {order}, discounts {config.discounts}, context {lines}",
+    }
