@@ -107,7 +107,7 @@ def test_a_count_that_no_character_reaches(unrolled: Unrolled, corpus: Path) -> 
         (["--split", "110/-5/-5"], ["split has a negative part"]),
         (["--split", "0/50/50"], ["split leaves nothing to train on"]),
         (["--optimizer", "adam"], ['Invalid value "adam" for --optimizer', 'Did you mean "adamw"?']),
-        (["--unit", "word"], ['Invalid value "word" for --unit', '"char", "byte"']),
+        (["--unit", "letter"], ['Invalid value "letter" for --unit', '"char", "byte"']),
         (["--precision", "float16"], ['Invalid value "float16" for --precision']),
         (["--unit", "byte", "--min-count", "2"], ["min_count folds characters"]),
         (["--dropout", "1"], ["dropout is a probability"]),

@@ -71,7 +71,7 @@ class NGramTask:
         self.config = config = config or NGramConfig()
         self._train, self._valid, self._documents = train, valid, documents == "reset"
         self._size, self._reading, self._tried = vocabulary.size, reading, tried
-        self.boundary = _line_end(vocabulary) if resets_lines(config, vocabulary) else None
+        self.boundary = vocabulary.line_end if resets_lines(config, vocabulary) else None
         if config.lines == "reset" and self.boundary is None:
             raise ConfigurationError(
                 "contexts cannot begin anew with each line: no symbol ends one",
@@ -143,7 +143,3 @@ class NGramTask:
 def resets_lines(config: NGramConfig, vocabulary: Vocabulary) -> bool:
     """Whether contexts begin anew with each line: as was said, else where symbols are words."""
     return config.lines == "reset" if config.lines is not None else vocabulary.unit == "word"
-
-
-def _line_end(vocabulary: Vocabulary) -> int | None:
-    return next((at for at, symbol in enumerate(vocabulary.symbols) if symbol in ("\n", "<eos>")), None)
