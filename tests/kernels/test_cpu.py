@@ -312,3 +312,13 @@ def test_calls_from_several_threads_do_not_disturb_each_other(two_threads: None)
     with ThreadPoolExecutor(4) as pool:
         for found, expected in zip(pool.map(one, inputs), wanted, strict=True):
             assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("rows", [1, 2047, 2048, 2501])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_the_product_of_many_rows_is_that_of_float64(rows: int, dtype: torch.dtype) -> None:
+    x, weight = torch.randn(7, rows).t().to(dtype), torch.randn(7, 5).t().to(dtype)
+    found = native.linear(x, weight)
+    expected = x.double() @ weight.double().t()
+    assert found.dtype == dtype
+    assert (found.double() - expected).norm() <= {2: 2e-2, 4: 1e-6, 8: 1e-12}[dtype.itemsize] * expected.norm()

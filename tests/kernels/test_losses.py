@@ -213,3 +213,17 @@ def test_memory_is_flat_and_a_tenth() -> None:
     short, long, plain = map(float, done.stdout.split())
     assert long - short < 5
     assert long < plain / 10
+
+
+@pytest.mark.parametrize("size", [7, 3000])
+def test_time_may_come_first_in_memory(size: int) -> None:
+    x, weight, bias = torch.randn(500, 3, 4), torch.randn(size, 4), torch.randn(size)
+    targets, weights = torch.randint(size, (3, 500)), torch.rand(3, 500)
+    outcomes = []
+    for hidden in (x.transpose(0, 1), x.transpose(0, 1).contiguous()):
+        hidden = hidden.detach().requires_grad_()
+        nats = linear_cross_entropy(hidden, weight, bias, targets, weights)
+        (gradient,) = torch.autograd.grad(nats.sum(), hidden)
+        outcomes.append((nats.detach(), gradient))
+    for first, second in zip(*outcomes, strict=True):
+        torch.testing.assert_close(first, second, rtol=1e-5, atol=1e-5)

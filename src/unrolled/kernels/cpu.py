@@ -346,7 +346,7 @@ def _hoist(work: _Work, parameters: Mapping[str, torch.Tensor], x: torch.Tensor)
     for k, stage in enumerate(work.derivation.hoisted):
         leaves = work.leaves(parameters, x, maps if work.nested else {})
         value = work.argument(stage, leaves, len(x))
-        maps[k] = torch.nn.functional.linear(value, work.packed(stage, parameters))
+        maps[k] = native.linear(value, work.packed(stage, parameters))
     return maps
 
 
@@ -373,7 +373,7 @@ def _unhoist(
         _matrices(stage, dmap, work.argument(stage, leaves, len(x)), gradients)
         if not wanted and equations.nodes[stage.argument].op == "input":
             continue
-        back = (dmap @ work.packed(stage, parameters)).to(x.dtype)
+        back = native.linear(dmap, work.packed(stage, parameters).t()).to(x.dtype)
         passed: dict[str, Any] = {leaf_name(equations, stage.argument): back}
         if not work.derivation.is_leaf(stage.argument):
             results = run(work.derivation.argument_adjoint(stage), {**leaves, "d argument": back})

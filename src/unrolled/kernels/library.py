@@ -6,7 +6,7 @@ of its gates and the order of its sums and products. (oneDNN serves `torch.lstm`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import permutations
@@ -44,11 +44,23 @@ class Match:
         def gather(family: str) -> torch.Tensor:
             return torch.cat([parameters[self.names[f"{family}.{gate}"]] for gate in gates])
 
-        inside = torch.zeros_like(gather("b"))
+        outside = gather("b")
+        inside = torch.zeros_like(outside)
         if self.operator == "gru":
-            last = parameters[self.names["d.n"]]
-            inside = torch.cat([torch.zeros_like(last), torch.zeros_like(last), last])
-        return [gather("W"), gather("U"), gather("b"), inside]
+            inside[-len(outside) // 3 :] = parameters[self.names["d.n"]]
+        return [gather("W"), gather("U"), outside, inside]
+
+    def gradients(self, packed: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Gradients of what `packed` was given, from those of its results."""
+        gates = _GATES[self.operator]
+        found = {
+            self.names[f"{family}.{gate}"]: part
+            for family, stacked in zip(("W", "U", "b"), packed, strict=False)
+            for gate, part in zip(gates, stacked.chunk(len(gates)), strict=True)
+        }
+        if self.operator == "gru":
+            found[self.names["d.n"]] = packed[3].chunk(len(gates))[-1]
+        return found
 
     def unpacked(self, weights: list[torch.Tensor]) -> dict[str, torch.Tensor]:
         """The inverse of `packed`; PyTorch's second bias is added to the first where the equations hold only one."""
@@ -132,11 +144,30 @@ def _unify(pattern: tuple[Any, ...], given: tuple[Any, ...], names: dict[str, st
         yield from _unify_all(list(zip(pattern[2:], order, strict=True)), names)
 
 
+class _Packed(torch.autograd.Function):
+    """`Match.packed` in the dtype of the products, as one operation: an LSTM has a dozen parameters a layer."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, match: Match, dtype: torch.dtype, names: tuple[str, ...], *parameters: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        ctx.match, ctx.names, ctx.dtype = match, names, parameters[0].dtype
+        return tuple(weight.to(dtype) for weight in match.packed(dict(zip(names, parameters, strict=True))))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+        found = ctx.match.gradients([gradient.to(ctx.dtype) for gradient in gradients])
+        return (None, None, None, *(found[name] for name in ctx.names))
+
+
 def unroll(
     match: Match, parameters: Mapping[str, torch.Tensor], x: torch.Tensor, state: State
 ) -> tuple[torch.Tensor, State]:
     """The cell over a sequence: x (B, T, D) and the state before it to y (B, T, H) and the state after it."""
-    weights = match.packed(parameters)
+    kind, names = x.device.type, tuple(match.names.values())
+    like = parameters[names[0]].dtype
+    product = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) and like != torch.float64 else like
+    weights = list(_Packed.apply(match, product, names, *(parameters[name] for name in names)))  # type: ignore[no-untyped-call]
     before = [state[place].unsqueeze(0).contiguous() for place in match.states]
     training = torch.is_grad_enabled()
     x = x if torch.is_autocast_enabled(x.device.type) else x.to(weights[0].dtype)

@@ -73,6 +73,10 @@ def linear_cross_entropy(
             [2.3026, 2.3026, 2.3026]])
     """
     _check(x, weight, bias, targets, weights)
+    if x.dim() == 3 and not x.is_contiguous() and x.transpose(0, 1).is_contiguous():
+        # As recurrent layers leave it: time step after time step.
+        other = None if weights is None else weights.t()
+        return linear_cross_entropy(x.transpose(0, 1), weight, bias, targets.t(), other, ahead=ahead).t()
     kind = x.device.type
     product, exact = weight.dtype, torch.float64 if weight.dtype == torch.float64 else torch.float32
     if torch.is_autocast_enabled(kind) and exact != torch.float64:

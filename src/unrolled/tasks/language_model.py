@@ -152,7 +152,8 @@ class LanguageModel(torch.nn.Module):
         self, ids: torch.Tensor, state: StackState | None, resets: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor, StackState]:
         """What the last layer gives (B, T, H), what of it the output layer gets, and the state after it."""
-        x = self.embedding(ids).to(next(self.parameters()).dtype)
+        # Laid out time step after time step in memory, as the loops over time read it: nothing is copied on the way.
+        x = self.embedding(ids.t()).transpose(0, 1).to(next(self.parameters()).dtype)
         if self.training and self.config.embedding_dropout:
             x = drop_words(x, ids, self.vocabulary_size, self.config.embedding_dropout)
         y, state = self.recurrent(self.input_dropout(x), state, resets)
