@@ -80,6 +80,7 @@ def test_probabilities_are_those_of_the_network(equations: Equations, streams: i
         (11, {"embedding_size": 7, "hidden_size": 33, "layers": 3, "tied": True}),
         (11, {"embedding_size": 18, "hidden_size": 5, "layers": 3, "tied": True}),
         (11, {"embedding_size": 3, "hidden_size": 5, "layers": 1, "tied": True}),
+        (11, {"embedding_scale": 3.0}),
     ],
 )
 def test_of_any_size(size: int, options: dict[str, Any]) -> None:

@@ -48,10 +48,20 @@ def test_tied_the_output_layer_is_the_embedding(hidden: int, embedding: int | No
     assert model.embedding.weight.shape == (V, width)
     assert [layer.hidden_size for layer in model.recurrent.layers] == [hidden, width]
     assert model.size == sum(value.numel() for value in model.state_dict().values()) - V * width
-    assert float(model.embedding.weight.detach().abs().max()) <= 0.1
     text = torch.tensor([[1, 4, 2]])
-    y, _ = model.recurrent(model.embedding(text))
+    y, _ = model.recurrent(width**0.5 * model.embedding.weight[text])
     torch.testing.assert_close(model(text)[0], y @ model.embedding.weight.t() + model.output.bias)
+
+
+def test_vectors_that_are_read_are_about_1_and_those_of_the_output_small() -> None:
+    with seeded(CPU, 0):
+        model = LanguageModel(500, find_cell("lstm"), LanguageModelConfig(hidden_size=100, tied=True))
+        paper = LanguageModel(500, find_cell("lstm"), LanguageModelConfig(tied=True, embedding_scale=1.0))
+    ids = torch.arange(500)
+    assert float(model.embedding(ids).detach().std()) == pytest.approx(1, abs=0.02)
+    assert float(model.output.weight.detach().std()) == pytest.approx(0.1, abs=0.002)
+    assert torch.equal(paper.embedding(ids), paper.output.weight)
+    assert task_of(model_of(embedding_scale=2.0)).small() is None
 
 
 def test_tied_weights_stay_tied() -> None:

@@ -30,7 +30,7 @@ from unrolled.training.configuration import TrainingConfig
         ({"batch": 0}, "batch is out of range"),
         ({"length": 0}, "length is out of range"),
         ({"accumulate": 0}, "accumulate is out of range"),
-        ({"validations": 0}, "validations is out of range"),
+        ({"validations": -1}, "validations is out of range"),
         ({"valid_limit": 1}, "valid_limit is out of range"),
         ({"threads": 0}, "threads is out of range"),
         ({"keep": 0}, "keep is out of range"),

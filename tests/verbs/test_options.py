@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from unrolled.errors import ConfigurationError
-from unrolled.verbs.options import RECIPES, SECTIONS, read_options
+from unrolled.verbs.options import SECTIONS, read_options
+from unrolled.verbs.recipes import RECIPES
 
 
 def flat(*sections: Any) -> dict[str, Any]:

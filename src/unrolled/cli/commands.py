@@ -26,6 +26,7 @@ from unrolled.cli.screen import Screen, printable, stdout_console
 from unrolled.runs.directory import DEFAULT_ROOT
 from unrolled.runs.logs import finite
 from unrolled.verbs.listening import Listener, counted
+from unrolled.verbs.recipes import RECIPES
 
 __all__ = ["cells", "demo", "describe", "evaluate", "resume", "runs", "sample", "score", "train_lm"]
 
@@ -51,7 +52,7 @@ def train_lm(
     train: Annotated[_Files, Parameter(help="Files to train on, where the split is given.")] = None,
     valid: Annotated[_Files, Parameter(help="Files to validate on.")] = None,
     test: Annotated[_Files, Parameter(help="Files kept for testing.")] = None,
-    recipe: Annotated[str | None, Parameter(help="Settings of a classic: min-char-rnn.")] = None,
+    recipe: Annotated[str | None, Parameter(help=f"Many options at once: {', '.join(RECIPES)}.")] = None,
     init_from: Annotated[Path | None, Parameter(help="A run whose best weights training starts from.")] = None,
     sample_every: Annotated[
         Whole | None, Parameter(help="Steps between samples; at growing intervals if not given; 0 for none.")

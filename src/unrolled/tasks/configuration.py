@@ -26,6 +26,8 @@ class LanguageModelConfig:
             symbols themselves, one-hot.
         tied: the output layer has the embedding's vectors as its weights (Press & Wolf 2017; Inan et al. 2017); the
             last layer then has as many units as the embedding.
+        embedding_scale: what vectors are multiplied with when they are read; if not given, the root of their size where
+            tied, as the output layer wants them small (Vaswani et al. 2017, section 3.4), else 1.
         dropout: probability with which a unit is dropped between layers and before the output, while training;
             chosen from the passes over the text if not given.
         variational: drop the same units at every time step of a sequence (Gal & Ghahramani 2016), the embedding's too.
@@ -56,6 +58,7 @@ class LanguageModelConfig:
     layers: int = 2
     embedding_size: int | None = None
     tied: bool = False
+    embedding_scale: float | None = None
     dropout: float | None = None
     variational: bool = False
     input_dropout: float | None = None
@@ -134,4 +137,5 @@ _LENGTHS = {
     "temporal_penalty": "factor",
     "initial_std": "standard deviation",
     "initial_range": "bound",
+    "embedding_scale": "factor",
 }

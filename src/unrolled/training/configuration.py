@@ -57,7 +57,7 @@ class TrainingConfig:
         smoothing: of the loss that is shown: each step keeps this share of it.
         shift: begin each pass over the text at another offset, so that sequences are cut elsewhere.
         patience: stop after so many validations without a better one; 0 is off.
-        validations: how often is validated over the budget, the end included.
+        validations: how often is validated over the budget, the end included; 0: after every pass over the text.
         valid_limit: tokens validated on during training, the first ones; at the end it is all of them.
         checkpoint_every: save after so many steps, besides at every validation; 0 is off.
         keep: checkpoints kept besides the last and the best.
@@ -117,12 +117,12 @@ class TrainingConfig:
                 raise ConfigurationError(f"{name} has no such choice: {value!r}", fix=nearest(value, get_args(choices)))
         if self.learning_rate is not None:
             self._check("learning_rate", "above 0", self.learning_rate > 0)
-        for name in ("batch", "length", "accumulate", "validations", "threads"):
+        for name in ("batch", "length", "accumulate", "threads"):
             value = getattr(self, name)
             if value is not None:
                 self._check(name, "at least 1", value >= 1)
         rates = ("final_rate", "epsilon", "weight_decay", "clip_norm", "clip_value")
-        for name in (*rates, "fall_after", "nonmonotone", "patience", "checkpoint_every"):
+        for name in (*rates, "validations", "fall_after", "nonmonotone", "patience", "checkpoint_every"):
             self._check(name, "at least 0", getattr(self, name) >= 0)
         self._check("keep", "at least 1", self.keep >= 1)
         self._check("valid_limit", "at least 2", self.valid_limit >= 2)

@@ -46,11 +46,11 @@ class Outcome:
 
 def serves_training(config: TrainingConfig) -> bool:
     """Whether updates of this configuration can be made in one call: not with gradients accumulated over batches, an
-    epsilon of 0, rmsprop, a decay of biases and embeddings, an average of the weights, or a rate that falls with passes
-    over the text."""
-    plain = config.accumulate == 1 and config.average == "none" and config.schedule != "falling"
+    epsilon of 0, rmsprop, a decay of biases and embeddings, an average of the weights, or what follows the passes over
+    the text: a rate that falls with them, a validation after each."""
+    plain = config.accumulate == 1 and config.average == "none" and config.schedule != "falling" and config.validations
     decays = config.decayed == "all" and config.weight_decay > 0
-    return plain and config.epsilon > 0 and config.optimizer in KINDS and not decays
+    return bool(plain) and config.epsilon > 0 and config.optimizer in KINDS and not decays
 
 
 class Fused:

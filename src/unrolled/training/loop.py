@@ -204,10 +204,11 @@ class Trainer:
         """
         config, clock = self.config, Clock(self.minutes)
         progress = self.budget.progress(self.step, self.minutes)
-        validations = Crossings([(k + 1) / config.validations for k in range(config.validations)], progress)
+        shares = [(k + 1) / config.validations for k in range(config.validations)] or [1.0]
+        validations = Crossings(shares, progress)
         lines = Crossings([(k + 1) / _LINES for k in range(_LINES)], progress)
         samples = Crossings(_SAMPLES, progress)
-        chunks = Chunks(self.budget, [k / config.validations for k in range(1, config.validations + 1)] + _SAMPLES)
+        chunks = Chunks(self.budget, shares + _SAMPLES)
         speed = _Speed(self.budget, self.step, clock.minutes)
         with clock.paused():
             if self.step == 0:
@@ -218,6 +219,7 @@ class Trainer:
         saved_at = clock.minutes
         self.model.train()
         while progress < 1 and not (config.patience and self._without_better >= config.patience):
+            passes = int(self.epoch)
             updates = self.updates(chunks.length(self.step, config.checkpoint_every, self.sample_every or 0))
             chunks.lasted(len(updates), clock.minutes - self.minutes)
             self.minutes = clock.minutes
@@ -245,7 +247,7 @@ class Trainer:
                 if samples.crossed(progress) if self.sample_every is None else self._every(self.sample_every):
                     with self._averaging.shown():
                         yield SampleDue(self.step)
-                due = validations.crossed(progress)
+                due = validations.crossed(progress) or (not config.validations and int(self.epoch) > passes)
                 validated = self._validate(logs) if due else None
                 if validated is not None:
                     yield validated

@@ -134,6 +134,8 @@ def _planned_tokens(training: TrainingConfig, batch: int, train_tokens: int) -> 
 def _learning_rate(equations: Equations, training: TrainingConfig, hidden: int) -> float:
     if training.optimizer == "sgd":
         return 0.5
+    if training.optimizer == "rmsprop":
+        return 2e-3
     if training.optimizer != "adamw":
         return 0.05
     gated = len([kind for kind in equations.parameters.values() if kind == "hidden matrix"]) > 1

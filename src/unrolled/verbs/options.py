@@ -1,4 +1,4 @@
-"""The options of `train`, given flat as on the command line, and the recipes that set many of them at once."""
+"""The options of `train`, given flat as on the command line, and put where they belong."""
 
 from __future__ import annotations
 
@@ -11,39 +11,11 @@ from unrolled.errors import ConfigurationError, nearest
 from unrolled.runs.configuration import load_section
 from unrolled.tasks.configuration import LanguageModelConfig
 from unrolled.training.configuration import TrainingConfig
+from unrolled.verbs.recipes import RECIPES
 
-__all__ = ["RECIPES", "SECTIONS", "read_options"]
+__all__ = ["SECTIONS", "read_options"]
 
 SECTIONS: dict[str, type[Any]] = {"text": TextConfig, "model": LanguageModelConfig, "training": TrainingConfig}
-
-RECIPES: dict[str, dict[str, Any]] = {
-    # Karpathy's 112 lines of 2015: one stream, no validation part, float64, nothing scaled by the length.
-    "min-char-rnn": {
-        "split": "100/0/0",
-        "cell": "rnn",
-        "hidden_size": 100,
-        "layers": 1,
-        "embedding_size": 0,
-        "dropout": 0.0,
-        "initial_std": 0.01,
-        "batch": 1,
-        "length": 25,
-        "optimizer": "adagrad-inside",
-        "learning_rate": 0.1,
-        "epsilon": 1e-8,
-        "schedule": "constant",
-        "weight_decay": 0.0,
-        "clip_norm": 0.0,
-        "clip_value": 5.0,
-        "reduction": "sum",
-        "smoothing": 0.999,
-        "shift": False,
-        "precision": "float64",
-        # Products this small are slower on two threads than on one as soon as the machine does anything else.
-        "threads": 1,
-        "sample_every": 100,
-    }
-}
 
 
 def read_options(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -28,6 +28,7 @@ from unrolled.runs.configuration import dump_section, load_section
 from unrolled.runs.directory import DEFAULT_ROOT, Run, unique_name
 from unrolled.runs.logs import Logs, truncate_to
 from unrolled.runs.models import build_language_model, check_network, load_language_model, section
+from unrolled.tasks.configuration import LanguageModelConfig
 from unrolled.tasks.language_model import LanguageModel, LanguageModelTask
 from unrolled.training.budget import Budget
 from unrolled.training.configuration import Precision, TrainingConfig
@@ -47,6 +48,10 @@ __all__ = ["Trained", "resume", "train_lm"]
 _SAMPLE_LENGTH = 200
 _BUDGETS = ("minutes", "epochs", "steps")
 _DTYPES = {"float64": torch.float64}
+_REGULARISED = (
+    *("tied", "variational", "input_dropout", "layer_dropout", "output_dropout", "embedding_dropout"),
+    *("weight_drop", "activation_penalty", "temporal_penalty"),
+)
 
 
 @dataclass(frozen=True)
@@ -365,12 +370,26 @@ def _facts(run: Run, model: LanguageModel, training: TrainingConfig, store: Toke
         "text": f"{tokens['train']:,} {unit} to train on, {tokens['valid']:,} to validate, {tokens['test']:,} to test; "
         f"{store.vocabulary.size} symbols",
         "network": f"{network['cell']} {network['layers']}x{network['hidden_size']}, {embedding}, "
-        f"dropout {network['dropout']:g}{about}; {model.size:,} parameters",
+        f"dropout {network['dropout']:g}{_also(network, LanguageModelConfig(), _REGULARISED)}{about}; "
+        f"{model.size:,} parameters",
         "training": f"{budget}; {training.optimizer}, rate {training.learning_rate:g}, "
-        f"{counted(training.batch or 1, 'stream')} of {training.length} steps",
+        f"{counted(training.batch or 1, 'stream')} of {training.length} steps"
+        f"{_also(dump_section(training), TrainingConfig(), ('random_lengths', 'average', 'decayed'))}",
         "machine": f"{measured['device']}, {counted(torch.get_num_threads(), 'thread')}, "
         f"{training.precision}{chosen}, kernel {measured['kernel']}",
     }
+
+
+def _also(options: Mapping[str, Any], usual: Any, names: Sequence[str]) -> str:
+    """Those of some options that are not as usual, in words."""
+    said = []
+    for name in names:
+        value, words = options.get(name, getattr(usual, name)), name.replace("_", " ")
+        if value not in (getattr(usual, name), None):
+            said.append(
+                words if value is True else f"{words} {value if isinstance(value, str) else format(value, 'g')}"
+            )
+    return "".join(f", {one}" for one in said)
 
 
 def _ways(task: LanguageModelTask, training: TrainingConfig) -> list[Way]:
@@ -380,7 +399,9 @@ def _ways(task: LanguageModelTask, training: TrainingConfig) -> list[Way]:
     """
     model, offer = task.model, task.small()
     like, equations = next(model.parameters()), model.recurrent.equations
-    state = tuple(part.to(like) for part in model.initial_state(training.batch or 1)[0])
+    # The widest layer's: what serves that serves all.
+    widest = max(model.initial_state(training.batch or 1), key=lambda layer: layer[0].shape[1])
+    state = tuple(part.to(like) for part in widest)
 
     def product(precision: str) -> torch.dtype:
         return torch.bfloat16 if precision == "bfloat16" else like.dtype
