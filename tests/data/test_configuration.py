@@ -16,10 +16,17 @@ from unrolled.errors import ConfigurationError
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"unit": "line"}, "unit has no such choice\n  expected: 'char' or 'byte' or 'word'\n  got: 'line'"),
+        (
+            {"unit": "line"},
+            "unit has no such choice\n  expected: 'char' or 'byte' or 'word' or 'subword'",
+        ),
         ({"splitter": "regex", "unit": "word"}, "splitter has no such choice\n  expected: 'spaces' or 'rules'"),
         ({"splitter": "rules"}, "splitter is for words\n  got: unit 'char'\n  what to do: leave splitter out"),
-        ({"vocabulary_size": 100}, "vocabulary_size is for words\n  got: unit 'char'"),
+        ({"vocabulary_size": 100}, "vocabulary_size is for words and subwords\n  got: unit 'char'"),
+        (
+            {"vocabulary_size": 256, "unit": "subword"},
+            "vocabulary_size is out of .*\n  expected: a whole number from 257",
+        ),
         ({"vocabulary_size": 2, "unit": "word"}, "vocabulary_size is out of range\n  expected: a whole number from 3"),
         ({"vocabulary_size": True, "unit": "word"}, "vocabulary_size is out of range"),
         ({"errors": "ignore"}, "errors has no such choice\n  expected: 'strict' or 'replace'\n  got: 'ignore'"),

@@ -63,9 +63,9 @@ def test_words_like_those_it_learnt_from_are_likelier() -> None:
     assert like < unlike
 
 
-@pytest.mark.parametrize("words", [[], [""], ["a" * 3_000_000]])
+@pytest.mark.parametrize("words", [[], [""], ["a" * 1_500_000]])
 def test_extreme_words(words: list[str]) -> None:
-    found = Spelling(words).nats(["", "a", "日本", "\ud800", "\U0010ffff", "a" * 2_000_000])
+    found = Spelling(words).nats(["", "a", "日本", "\ud800", "\U0010ffff", "a" * 500_000])
     assert np.isfinite(found).all()
     assert (found >= 0).all()
     assert Spelling(words).nats([]).size == 0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from unrolled.data.configuration import DecodingErrors, Documents, TextConfig, Unit
 from unrolled.data.decoders import Decoder
 from unrolled.data.store import Part, SplitSources, Tokens, TokenStore, prepare
+from unrolled.data.subwords import Subwords
 from unrolled.data.text import Source, find_sources, read_text
 from unrolled.data.vocabulary import UNITS, Bytes, Characters, Unknown, Vocabulary
 from unrolled.data.words import Words
@@ -30,6 +31,7 @@ __all__ = [
     "SplitSources",
     "StreamPosition",
     "Streams",
+    "Subwords",
     "TextConfig",
     "TokenStore",
     "Tokens",

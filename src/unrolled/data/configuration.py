@@ -10,7 +10,7 @@ from unrolled.errors import ConfigurationError
 
 __all__ = ["DecodingErrors", "Documents", "Splitter", "TextConfig", "Unit"]
 
-Unit = Literal["char", "byte", "word"]
+Unit = Literal["char", "byte", "word", "subword"]
 Splitter = Literal["spaces", "rules"]
 DecodingErrors = Literal["strict", "replace"]
 Documents = Literal["carry", "reset"]
@@ -21,11 +21,13 @@ class TextConfig:
     """How a text becomes tokens, and which of them are trained on.
 
     Attributes:
-        unit: what one token is: "char" (a Unicode character), "byte" (a byte of the text in UTF-8) or "word" (see
-            splitter; a line end is <eos>).
+        unit: what one token is: "char" (a Unicode character), "byte" (a byte of the text in UTF-8), "word" (see
+            splitter; a line end is <eos>) or "subword" (bytes, joined pair by pair as they stand together most often).
         min_count: what is seen fewer times than this is folded into one unknown symbol: characters, counted in the
-            whole text, where this is above 1; words, counted in the training part.
-        vocabulary_size: keep only so many words, the most frequent ones, <eos> and <unk> among them; all if not given.
+            whole text, where this is above 1; words, counted in the training part. Pairs of subwords that are seen
+            fewer times are not joined.
+        vocabulary_size: keep only so many words, the most frequent ones, <eos> and <unk> among them, all if not given;
+            or join subwords until there are so many, 8192 if not given.
         splitter: how words are cut: "spaces" (by white space alone, for text that was cut into words before) or
             "rules" (punctuation, numbers and English contractions too, marked so that text can be put together again).
         errors: what a byte that is not UTF-8 does: "strict" stops with its offset, "replace" reads it as U+FFFD.
@@ -75,15 +77,24 @@ class TextConfig:
 
 
 def _check_words(config: TextConfig) -> None:
-    """Check the options that only words have."""
-    size = config.vocabulary_size
-    if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 3):
-        raise ConfigurationError("vocabulary_size is out of range", expected="a whole number from 3 on", got=repr(size))
-    for name, given in (("vocabulary_size", size is not None), ("splitter", config.splitter != "spaces")):
-        if given and config.unit != "word":
-            raise ConfigurationError(
-                f"{name} is for words", got=f"unit {config.unit!r}", fix=f"leave {name} out, or choose unit 'word'"
-            )
+    """Check the options that only words and subwords have."""
+    size, least = config.vocabulary_size, 257 if config.unit == "subword" else 3
+    if size is not None and config.unit not in ("word", "subword"):
+        raise ConfigurationError(
+            "vocabulary_size is for words and subwords",
+            got=f"unit {config.unit!r}",
+            fix="leave vocabulary_size out, or choose unit 'word' or 'subword'",
+        )
+    if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < least):
+        raise ConfigurationError(
+            "vocabulary_size is out of range",
+            expected=f"a whole number from {least} on with unit {config.unit!r}",
+            got=repr(size),
+        )
+    if config.splitter != "spaces" and config.unit != "word":
+        raise ConfigurationError(
+            "splitter is for words", got=f"unit {config.unit!r}", fix="leave splitter out, or choose unit 'word'"
+        )
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:

@@ -30,6 +30,7 @@ import numpy.typing as npt
 
 from unrolled.data.configuration import TextConfig
 from unrolled.data.preparation import HIDDEN, Parts, Progress, type_for, write_symbols
+from unrolled.data.subword_preparation import write_subwords
 from unrolled.data.text import Source, find_sources
 from unrolled.data.vocabulary import IntArray, Vocabulary
 from unrolled.data.word_preparation import write_words
@@ -219,9 +220,10 @@ def prepare(
 ) -> TokenStore:
     """Turn a text into a token store, or find the one that was made of it before.
 
-    The text is read in pieces, and memory does not grow with it, save for the different words of a text of words. The
-    vocabulary is that of the whole text for characters, and of the training part for words; its counts are those of
-    the training part. Documents follow each other with nothing between them; one of words ends in a line end.
+    The text is read in pieces, and memory does not grow with it, save for the different words of a text of words or
+    subwords. The vocabulary is that of the whole text for characters, and of the training part for words and subwords;
+    its counts are those of the training part. Documents follow each other with nothing between them; one of words ends
+    in a line end.
 
     Args:
         sources: the files.
@@ -263,7 +265,8 @@ def _write(directory: Path, sources: SplitSources, config: TextConfig, progress:
     """Write the files of a store into an empty directory."""
     began = time.perf_counter()
     parts = sources.parts
-    written = (write_words if config.unit == "word" else write_symbols)(directory, parts, config, progress)
+    writers = {"word": write_words, "subword": write_subwords}
+    written = writers.get(config.unit, write_symbols)(directory, parts, config, progress)
     documents = np.cumsum([0, *written.lengths[:-1]], dtype="<i8")
     write_atomically(directory / "documents.bin", documents.tobytes())
     write_json(directory / "vocabulary.json", written.vocabulary.to_json())
@@ -313,8 +316,10 @@ def _options(parts: Parts, config: TextConfig) -> dict[str, Any]:
     """The options that shape a store; a split in percent only where the parts are not given."""
     split = config.split if parts[0][0] == "text" else None
     options = {"unit": config.unit, "min_count": config.min_count, "errors": config.errors, "split": split}
+    if config.unit in ("word", "subword"):
+        options |= {"vocabulary_size": config.vocabulary_size}
     if config.unit == "word":
-        options |= {"vocabulary_size": config.vocabulary_size, "splitter": config.splitter}
+        options |= {"splitter": config.splitter}
     return options
 
 

@@ -7,9 +7,6 @@ finding the borders of the parts, counting the training part, choosing the vocab
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -18,36 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from unrolled.data.configuration import TextConfig
-from unrolled.data.preparation import (
-    HIDDEN,
-    Parts,
-    Progress,
-    Written,
-    check_unchanged,
-    hashed,
-    read_parts,
-    splits_of,
-    type_for,
-)
-from unrolled.data.splitting import LINE_END, cut_pieces, raw_words, split_word
-from unrolled.data.text import decode
+from unrolled.data.numbering import Numbers, count_numbers, expand, number_runs, numbers_in, pieces_of, synced
+from unrolled.data.preparation import HIDDEN, Parts, Progress, Written, check_unchanged, splits_of, type_for
+from unrolled.data.splitting import LINE_END, raw_words, split_word
 from unrolled.data.vocabulary import UNKNOWN, IntArray
 from unrolled.data.words import Joints, Words
 
 __all__ = ["write_words"]
-
-_PIECE = 1 << 20  # tokens handled at a time
-_RAW = np.dtype("<u4")
-
-_Raw = npt.NDArray[np.uint32]
-
-
-class _Runs(dict[bytes, int]):
-    """Runs of characters to numbers; one that was not met before gets the next."""
-
-    def __missing__(self, run: bytes) -> int:
-        number = self[run] = len(self)
-        return number
 
 
 def write_words(directory: Path, parts: Parts, config: TextConfig, progress: Progress) -> Written:
@@ -59,84 +33,34 @@ def write_words(directory: Path, parts: Parts, config: TextConfig, progress: Pro
         DataError: see `store.prepare`.
     """
     scratch = directory / "words.tmp"
-    runs, lengths, digests = _number(scratch, parts, config, progress)
+    runs, lengths, digests = number_runs(scratch, parts, config, progress, raw_words, LINE_END.encode())
     check_unchanged([source for _, source in parts], True)
     words = [run.decode("utf-8", "surrogatepass") for run in runs]
     del runs
     if config.splitter == "rules":
-        words, lengths = _split(scratch, words, lengths)
+        numbers: dict[str, int] = {}
+        cut = [[numbers.setdefault(word, len(numbers)) for word in split_word(run)] for run in words]
+        words, lengths = list(numbers), expand(scratch, cut, lengths)
+        del cut
     splits = splits_of(parts, lengths, config)
-    ids = np.memmap(scratch, _RAW, "r") if sum(lengths) else np.empty(0, _RAW)
-    counts = np.zeros(len(words), np.int64)
-    for at in _pieces(*splits["train"]):
-        counts += np.bincount(ids[at], minlength=len(words))
+    counts = count_numbers(scratch, *splits["train"], len(words))
     vocabulary = Words.choose(words, counts, config.min_count, config.vocabulary_size, config.splitter)
     known = _Known.of(words, vocabulary)
-    characters, hidden = {}, 0
-    with (directory / "tokens.bin").open("wb") as tokens_file, (directory / "hidden.bin").open("wb") as hidden_file:
-        done, size = 0, sum(source.size for _, source in parts)
+    characters, hidden, done, size = {}, 0, 0, sum(source.size for _, source in parts)
+    with (
+        synced(directory / "tokens.bin") as tokens_file,
+        synced(directory / "hidden.bin") as hidden_file,
+        numbers_in(scratch) as ids,
+    ):
         for part, (start, end) in splits.items():
             characters[part] = 0
-            for at in _pieces(start, end):
+            for at in pieces_of(start, end):
                 hidden += known.write(ids, at, start, tokens_file, hidden_file)
                 characters[part] += known.characters(ids, at, start)
                 done += at.stop - at.start
                 progress(size * done // sum(lengths), size, "encoding")
-        for file in (tokens_file, hidden_file):
-            file.flush()
-            os.fsync(file.fileno())
-    del ids
     scratch.unlink()
     return Written(vocabulary, lengths, digests, splits, characters, hidden)
-
-
-def _pieces(start: int, end: int) -> Iterator[slice]:
-    for at in range(start, end, _PIECE):
-        yield slice(at, min(at + _PIECE, end))
-
-
-def _number(scratch: Path, parts: Parts, config: TextConfig, progress: Progress) -> tuple[_Runs, list[int], list[str]]:
-    """Write the runs of a text as numbers: the runs, how many each source has, and the SHA-256 of each source."""
-    runs, lengths, digests = _Runs(), [], []
-    with scratch.open("wb") as file:
-        for source, chunks in read_parts(parts, "counting", progress):
-            digest, length, last = hashlib.sha256(), 0, "\n"
-            for piece in cut_pieces(decode(hashed(chunks, digest), source, config.errors)):
-                raw, last = raw_words(piece), piece[-1]
-                file.write(np.fromiter(map(runs.__getitem__, raw), _RAW, len(raw)).data)
-                length += len(raw)
-            if last != "\n":
-                file.write(np.array([runs[LINE_END.encode()]], _RAW).data)
-                length += 1
-            lengths.append(length)
-            digests.append(digest.hexdigest())
-    return runs, lengths, digests
-
-
-def _split(scratch: Path, runs: list[str], lengths: list[int]) -> tuple[list[str], list[int]]:
-    """Put the words that the rules cut runs into in the place of the runs: the words, how many each source has."""
-    numbers: dict[str, int] = {}
-    cut = [[numbers.setdefault(word, len(numbers)) for word in split_word(run)] for run in runs]
-    sizes = np.array([len(words) for words in cut], np.int64)
-    starts = np.cumsum(sizes) - sizes
-    flat = np.array([number for words in cut for number in words], _RAW)
-    ids = np.memmap(scratch, _RAW, "r") if sum(lengths) else np.empty(0, _RAW)
-    new, begin = [], 0
-    target = scratch.with_suffix(".cut.tmp")
-    with target.open("wb") as file:
-        for length in lengths:
-            total = 0
-            for at in _pieces(begin, begin + length):
-                size, start = sizes[ids[at]], starts[ids[at]]
-                ends = np.cumsum(size)
-                places = np.arange(ends[-1]) + np.repeat(start - (ends - size), size)
-                file.write(flat[places].data)
-                total += places.size
-            new.append(total)
-            begin += length
-    del ids
-    target.replace(scratch)
-    return list(numbers), new
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,11 +95,11 @@ class _Known:
         shown = Joints(symbols.lengths[ids], symbols.left[ids], symbols.right[ids], symbols.ends[ids])
         return cls(ids.astype(type_for(vocabulary.size)), hides, nats, own, shown)
 
-    def characters(self, words: _Raw, at: slice, start: int) -> int:
+    def characters(self, words: Numbers, at: slice, start: int) -> int:
         """Characters of the text of some words, the first of the part being the first of a text."""
         return int(self.own.characters(*_with_before(words, at, start)).sum())
 
-    def write(self, words: _Raw, at: slice, start: int, tokens: IO[bytes], hidden: IO[bytes]) -> int:
+    def write(self, words: Numbers, at: slice, start: int, tokens: IO[bytes], hidden: IO[bytes]) -> int:
         """Write the tokens of some words, and the records of what is hidden; returns their number."""
         tokens.write(self.ids[words[at]].data)
         places = at.start + np.flatnonzero(self.hides[words[at]])
@@ -193,14 +117,14 @@ class _Known:
         hidden.write(records.data)
         return int(records.size)
 
-    def _beyond(self, name: str, words: _Raw, places: IntArray, start: int) -> IntArray:
+    def _beyond(self, name: str, words: Numbers, places: IntArray, start: int) -> IntArray:
         """What words have beyond what is counted for their symbols: characters, or words."""
         y, x = words[places].astype(np.int64), np.where(places > start, words[places - 1].astype(np.int64), -1)
         found: IntArray = getattr(self.own, name)(y, x) - getattr(self.shown, name)(y, x)
         return found
 
 
-def _with_before(words: _Raw, at: slice, start: int) -> tuple[IntArray, IntArray]:
+def _with_before(words: Numbers, at: slice, start: int) -> tuple[IntArray, IntArray]:
     """Some words, and the one before each; -1 before the first of the part."""
     if at.start > start:
         both = words[at.start - 1 : at.stop].astype(np.int64)
