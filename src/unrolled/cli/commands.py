@@ -213,7 +213,8 @@ def score(
     /,
     *,
     each: Annotated[
-        Literal["symbol", "line"] | None, Parameter(help="One JSON line for every symbol, or for every line.")
+        Literal["symbol", "word", "line"] | None,
+        Parameter(help="One JSON line for every symbol, for every word, or for every line."),
     ] = None,
     alternatives: Annotated[Whole, Parameter(help="With --each symbol: likeliest symbols to show at each place.")] = 3,
     sort: Annotated[
@@ -237,7 +238,7 @@ def score(
 
     The first symbol is charged with its frequency in the training text.
     """
-    from unrolled.cli.lines import check_lines, each_line, print_odd
+    from unrolled.cli.lines import check_lines, each_line, each_piece, print_odd
     from unrolled.data.text import find_sources, read_text
     from unrolled.errors import DataError
     from unrolled.verbs.using import open_run
@@ -258,7 +259,8 @@ def score(
             if each == "line":
                 lines = each_line(model, sources[0], alone=alone, skip_unknown=skip_unknown, errors=errors)
             else:
-                lines = _each_symbol(model, "".join(read_text(sources[0], errors)), alternatives, skip_unknown)
+                text = "".join(read_text(sources[0], errors))
+                lines = each_piece(model, text, each, alternatives=alternatives, skip_unknown=skip_unknown)
             if json:
                 _print_json({"run": str(run), "task": "lm", "split": file, "each": each, "items": list(lines)})
                 return
@@ -372,14 +374,6 @@ def _screen(tensorboard: Path | None) -> Screen:
     from unrolled.cli.tensorboard import TensorBoardScreen
 
     return TensorBoardScreen(tensorboard)
-
-
-def _each_symbol(model: Any, text: str, alternatives: int, skip_unknown: bool) -> Any:
-    """One record a symbol."""
-    symbols = model.vocabulary.symbols
-    for found in model.each(text, alternatives=alternatives, skip_unknown=skip_unknown):
-        others = [{"text": symbols[token], "p": p} for token, p in found.alternatives]
-        yield {"text": symbols[found.token], "nats": found.nats, "alternatives": others}
 
 
 def _print_trained(trained: Any, json: bool) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from unrolled.evaluation.lines import Line, Order
     from unrolled.verbs.using import LanguageModelRun
 
-__all__ = ["check_lines", "each_line", "print_odd"]
+__all__ = ["check_lines", "each_line", "each_piece", "print_odd"]
 
 
 def check_lines(each: str | None, sort: str | None, *, top: int | None, context: int | None, alone: bool) -> None:
@@ -25,8 +25,8 @@ def check_lines(each: str | None, sort: str | None, *, top: int | None, context:
     Raises:
         ConfigurationError: they do not.
     """
-    if each == "symbol" and (sort is not None or alone):
-        raise ConfigurationError("--sort and --alone are for lines", got="--each symbol", fix="use --each line")
+    if each in ("symbol", "word") and (sort is not None or alone):
+        raise ConfigurationError("--sort and --alone are for lines", got=f"--each {each}", fix="use --each line")
     if sort is None and (top is not None or context is not None):
         raise ConfigurationError("--top and --context go with --sort", fix="add --sort surprise")
     if each is None and sort is None and alone:
@@ -40,6 +40,19 @@ def each_line(model: LanguageModelRun, source: Source, **options: Any) -> Iterat
     from unrolled.verbs.lines import lines
 
     return (_record(line) for line in lines(model, source, **options))
+
+
+def each_piece(
+    model: LanguageModelRun, text: str, each: str, *, alternatives: int, skip_unknown: bool
+) -> Iterator[dict[str, Any]]:
+    """One record a symbol, or a word."""
+    if each == "word":
+        yield from (asdict(word) for word in model.each_word(text, skip_unknown=skip_unknown))
+        return
+    symbols = model.vocabulary.symbols
+    for found in model.each(text, alternatives=alternatives, skip_unknown=skip_unknown):
+        others = [{"text": symbols[token], "p": p} for token, p in found.alternatives]
+        yield {"text": symbols[found.token], "nats": found.nats, "alternatives": others}
 
 
 def print_odd(

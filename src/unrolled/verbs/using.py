@@ -16,6 +16,7 @@ from unrolled.decoding import Sampler, generate
 from unrolled.errors import ConfigurationError, DataError, PromptError, nearest
 from unrolled.evaluation import FIRST_SYMBOL, Evaluation, Likelihood, Surprisal, evaluate, score, surprisals
 from unrolled.evaluation.reading import Reader
+from unrolled.evaluation.words import Word, word_surprises
 from unrolled.layers.outputs import FullSoftmax
 from unrolled.layers.watching import current
 from unrolled.runs.configuration import load_section
@@ -188,6 +189,12 @@ class LanguageModelRun:
     def branches(self) -> Branches:
         """The model to step through symbol by symbol, in several ways side by side."""
         return self._engine() or self.model.stepping()
+
+    def each_word(self, text: str, *, skip_unknown: bool = False) -> Iterator[Word]:
+        """The surprisal of every word of a text, whatever the unit; see `evaluation.words` and `score`."""
+        ids, unknown = self._read(text, skip_unknown)
+        options: dict[str, Any] = {"engine": self._engine(), "progress": self.listener.reading}
+        return word_surprises(self.vocabulary, text, surprisals(self.model, self.vocabulary, ids, **options), unknown)
 
     def _engine(self) -> Engine | None:
         """The model's engine, packed again where its weights have changed; none where PyTorch has to run the model:
