@@ -50,20 +50,20 @@ class Scans:
 
     def ours(self) -> Contender:
         """Us."""
-        x, above = self.x.transpose(0, 1).contiguous().requires_grad_(), self.above.transpose(0, 1).contiguous()
+        x, above = self.x.transpose(0, 1).requires_grad_(), self.above.transpose(0, 1)
 
-        def run() -> torch.Tensor:
+        def run() -> tuple[torch.Tensor, torch.Tensor | None]:
             self.layer.zero_grad()
-            x.grad = None
             y, _ = self.layer(x)
             y.backward(above)
-            return y.detach()
+            dx, x.grad = x.grad, None  # nothing stays: at the greatest length others need the room
+            return y.detach(), dx
 
         def results() -> Results:
-            y = run()
-            assert x.grad is not None
+            y, dx = run()
+            assert dx is not None
             weights = {name: parameter.grad for name, parameter in self.layer.named_parameters()}
-            seen = (part[:, self.rows].transpose(0, 1) for part in (y, x.grad))
+            seen = (part[:, self.rows].transpose(0, 1) for part in (y, dx))
             return dict(zip(("y", "x"), seen, strict=True)) | weights
 
         return Contender("unrolled", run, results)

@@ -96,6 +96,10 @@ class Equations:
     names: tuple[tuple[str, int], ...]
     init: tuple[tuple[str, float | str], ...] = ()
 
+    def __hash__(self) -> int:
+        # What is compiled and found out is kept by equations, and asked for in every step: not of all nodes each time.
+        return hash((self.name, self.states, len(self.nodes), self.output, self.next_states))
+
     def __post_init__(self) -> None:
         leaves = (self.input, *self.states)
         if len(leaves) < 2 or len({*leaves}) < len(leaves) or not all(leaf.isidentifier() for leaf in leaves):
