@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from unrolled.cli.options import (
+    MethodOptions,
     ModelOptions,
     NGramOptions,
     TextOptions,
@@ -279,6 +280,7 @@ def evaluate(
         Literal["carried", "windows"], Parameter(help="With all that was read before, or in windows from nothing.")
     ] = "carried",
     window: Annotated[Whole | None, Parameter(help="Symbols of a window; as in training if not given.")] = None,
+    methods: Annotated[MethodOptions, _Flat] = MethodOptions(),  # type: ignore[valid-type]  # noqa: B008
     checkpoint: _Checkpoint = "best",
     device: _Device = "auto",
     threads: _Threads = None,
@@ -289,7 +291,7 @@ def evaluate(
 
     with Screen() as screen:
         model = open_run(run, checkpoint, device=device, threads=threads, listener=screen)
-        report = model.evaluate(split, protocol, window=window)
+        report = model.evaluate(split, protocol, window=window, **given(methods))
     _print_report(asdict(report), json)
 
 

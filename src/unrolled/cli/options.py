@@ -11,9 +11,19 @@ from cyclopts import Parameter, Token
 
 from unrolled.errors import ConfigurationError
 from unrolled.tasks.ngram_configuration import NGramConfig
+from unrolled.verbs.methods import MethodOptions as _Methods
 from unrolled.verbs.options import SECTIONS
 
-__all__ = ["ModelOptions", "NGramOptions", "TextOptions", "TrainingOptions", "Whole", "check_of_network", "given"]
+__all__ = [
+    "MethodOptions",
+    "ModelOptions",
+    "NGramOptions",
+    "TextOptions",
+    "TrainingOptions",
+    "Whole",
+    "check_of_network",
+    "given",
+]
 
 
 def _whole(_: Any, tokens: Sequence[Token]) -> int:
@@ -53,6 +63,9 @@ TextOptions = _options(SECTIONS["text"], "Text")
 ModelOptions = _options(SECTIONS["model"], "Network")
 TrainingOptions = _options(SECTIONS["training"], "Training")
 NGramOptions = _options(NGramConfig, "N-grams (with --model ngram)")
+
+
+MethodOptions = _options(_Methods, "Methods")
 
 
 def given(*options: Any) -> dict[str, Any]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
+import torch
 
 from unrolled.data.configuration import Documents
 from unrolled.data.store import Tokens
@@ -15,9 +16,10 @@ from unrolled.data.streams import Batch, sequential, windows
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import ConfigurationError, DataError, DivergenceError, nearest
 from unrolled.evaluation.likelihood import Likelihood
+from unrolled.evaluation.methods import STATIC, Methods, batches_for, read_with
 from unrolled.tasks.language_model import LanguageModel, read, streams_for
 
-__all__ = ["PROTOCOLS", "Evaluation", "Protocol", "evaluate"]
+__all__ = ["PROTOCOLS", "Evaluation", "Protocol", "check_protocol", "evaluate"]
 
 Protocol = Literal["carried", "windows"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
@@ -33,10 +35,12 @@ class Evaluation(Likelihood):
         protocol: "carried": every symbol is predicted from all before it, in parallel streams that each begin empty;
             "windows": from those before it in its window, each window beginning empty.
         detail: number of streams, or length of a window in symbols.
+        methods: what was done besides reading.
     """
 
     protocol: Protocol
     detail: int
+    methods: Methods = field(default=STATIC, kw_only=True)
 
 
 def evaluate(
@@ -48,6 +52,8 @@ def evaluate(
     window: int = 128,
     documents: Documents = "carry",
     streams: int | None = None,
+    methods: Methods = STATIC,
+    roots: Sequence[torch.Tensor] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """The loss of a text.
@@ -60,11 +66,13 @@ def evaluate(
         window: symbols of a window.
         documents: what happens to the state between documents.
         streams: parallel streams of "carried"; as many as a long text is read in fast if not given.
+        methods: what is done besides reading, with the protocol "carried".
+        roots: see `dynamic.Adapted`.
         progress: called with the symbols read so far and their number.
 
     Raises:
         DataError: the text has no symbol to predict.
-        ConfigurationError: there is no such protocol.
+        ConfigurationError: there is no such protocol, or methods do not go with it.
         DivergenceError: the model gives something that is not a number.
     """
     if protocol not in PROTOCOLS:
@@ -74,18 +82,26 @@ def evaluate(
     if len(tokens) < 2:
         raise DataError("there is nothing to predict", expected="at least 2 symbols", got=f"{len(tokens)}")
     streams = streams or streams_for(len(tokens))
-    if protocol == "carried":
+    if methods != STATIC:
+        check_protocol(protocol)
+        streams, batches = batches_for(tokens, methods, model.vocabulary_size, documents)
+    elif protocol == "carried":
         batches = sequential(tokens, streams, _CHUNK, documents)
     else:
         batches = windows(tokens, window, max(1, 16 * _CHUNK // window), documents)
     counted = _Counted(vocabulary, progress, len(tokens) - 1)
-    nats, targets = read(model, counted.through(batches))
+    if methods == STATIC:
+        nats, targets = read(model, counted.through(batches))
+    else:
+        nats, targets = read_with(model, counted.through(batches), methods, roots)
     if not targets:
         raise DataError("there is nothing to predict", expected="a document of at least 2 symbols")
     if not math.isfinite(nats):
         raise DivergenceError(
             "the model gives probabilities that are not finite numbers",
-            fix="its training diverged: use an earlier checkpoint, or train again with a smaller --learning-rate",
+            fix="a smaller --rate of dynamic evaluation"
+            if methods.dynamic
+            else "its training diverged: use an earlier checkpoint, or train again with a smaller --learning-rate",
         )
     detail = streams if protocol == "carried" else window
     hidden, hidden_nats, characters, words = _hidden(vocabulary, tokens, documents, counted.unknown)
@@ -98,7 +114,18 @@ def evaluate(
         words=counted.words + words,
         hidden=hidden,
         hidden_nats=hidden_nats,
+        methods=methods,
     )
+
+
+def check_protocol(protocol: str) -> None:
+    """Refuse a protocol under which nothing can be done besides reading (`ConfigurationError`)."""
+    if protocol != "carried":
+        raise ConfigurationError(
+            f"dynamic evaluation, a cache and a temperature do not go with {protocol}",
+            expected="protocol carried",
+            fix="what is learnt or kept of a text serves the rest of it: leave --protocol out",
+        )
 
 
 def _hidden(vocabulary: Vocabulary, tokens: Tokens, documents: Documents, unknown: int) -> tuple[int, float, int, int]:

@@ -161,6 +161,13 @@ class LanguageModel(torch.nn.Module):
         logits: torch.Tensor = self.output(y)
         return logits, state
 
+    def hidden(
+        self, ids: torch.Tensor, state: StackState | None = None, resets: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, StackState]:
+        """What the output layer gets, (B, T, H), and the state after the last symbol; see `forward`."""
+        _, y, state = self._read(ids, state, resets)
+        return y, state
+
     def _read(
         self, ids: torch.Tensor, state: StackState | None, resets: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor, StackState]:

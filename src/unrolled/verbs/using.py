@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from unrolled.data.store import PARTS, Part
 from unrolled.data.vocabulary import WHITE_SPACE, IntArray, Unknown, Vocabulary
 from unrolled.decoding import Sampler, generate
 from unrolled.errors import ConfigurationError, DataError, PromptError, nearest
-from unrolled.evaluation import FIRST_SYMBOL, Evaluation, Likelihood, Surprisal, evaluate, score, surprisals
+from unrolled.evaluation import FIRST_SYMBOL, STATIC, Evaluation, Likelihood, Surprisal, evaluate, score, surprisals
 from unrolled.evaluation.reading import Reader
 from unrolled.evaluation.words import Word, word_surprises
 from unrolled.layers.outputs import FullSoftmax
@@ -25,7 +25,9 @@ from unrolled.runs.models import is_fitted, load_language_model, section
 from unrolled.tasks.language_model import LanguageModel
 from unrolled.training.configuration import TrainingConfig
 from unrolled.verbs.defaults import choose_device, choose_threads
+from unrolled.verbs.evaluating import choose_methods
 from unrolled.verbs.listening import Listener, counted
+from unrolled.verbs.methods import MethodOptions
 from unrolled.verbs.origins import open_store
 
 if TYPE_CHECKING:
@@ -62,6 +64,9 @@ class Report:
         streams: with carried state, parallel streams that each began empty.
         window: with windows, their length in symbols.
         chosen_on_this_part: whether the checkpoint is the one that did best on this part.
+        method: what was done besides reading: "static", or dynamic evaluation, a cache, a temperature.
+        numbers: of these methods, by the names of `MethodOptions`.
+        tuned_on: on what those that were not given were found.
     """
 
     task: str
@@ -85,6 +90,9 @@ class Report:
     streams: int | None = None
     window: int | None = None
     chosen_on_this_part: bool = False
+    method: str = "static"
+    numbers: dict[str, Any] = field(default_factory=dict)
+    tuned_on: str = ""
 
 
 class LanguageModelRun:
@@ -231,16 +239,19 @@ class LanguageModelRun:
             self.listener.note(f"{what} not known to the model and left out: {_listed(unknown)}")
         return ids, unknown
 
-    def evaluate(self, split: Part = "valid", protocol: str = "carried", *, window: int | None = None) -> Report:
+    def evaluate(
+        self, split: Part = "valid", protocol: str = "carried", *, window: int | None = None, **methods: Any
+    ) -> Report:
         """The loss of a part of the run's own text; see `evaluation.evaluate`.
 
         Args:
             split: "train", "valid" or "test".
             protocol: "carried" or "windows".
             window: symbols of a window; as long as the sequences of training if not given.
+            methods: fields of `MethodOptions`: dynamic evaluation, a cache, a temperature. The run stays as it is.
 
         Raises:
-            ConfigurationError: no such split or protocol.
+            ConfigurationError: no such split, protocol or method.
             DataError: the split is empty, or the text is gone.
         """
         if split not in PARTS:
@@ -248,13 +259,18 @@ class LanguageModelRun:
         where = f"{self.run.path / 'config.json'}"
         text = load_section(TextConfig, section(self.run, "text"), f"{where}, text")
         training = load_section(TrainingConfig, self.run.config.get("training", {}), f"{where}, training")
-        tokens = open_store(self.run, text, self.vocabulary, self.listener).split(split)
+        options = load_section(MethodOptions, methods, "options of methods")
+        store = open_store(self.run, text, self.vocabulary, self.listener)
+        tokens = store.split(split)
         if len(tokens) < 2:
             raise DataError(
                 f"the run's text has no {split} part",
                 got=f"split {text.split}",
                 fix="evaluate another part, or train with another --split",
             )
+        done, roots, tuned_on = choose_methods(
+            options, self.model, self.vocabulary, store, text.documents, protocol, self.listener
+        )
         found: Evaluation = evaluate(
             self.model,
             self.vocabulary,
@@ -263,10 +279,15 @@ class LanguageModelRun:
             window=training.length if window is None else window,
             documents=text.documents,
             streams=1 if is_fitted(self.run) else None,
+            methods=done,
+            roots=roots,
             progress=self.listener.reading,
         )
         best = self.run.pointer("best")
         chosen = split == "valid" and best is not None and int(best) == self.step
+        caveats = ["the checkpoint was chosen on this part"] if chosen else []
+        if tuned_on:
+            caveats.append(f"numbers found on {tuned_on}" + (", which is this part" if split == "valid" else ""))
         how = counted(found.detail, "stream") if protocol == "carried" else f"windows of {found.detail} symbols"
         return self._report(
             found,
@@ -275,7 +296,10 @@ class LanguageModelRun:
             streams=found.detail if protocol == "carried" else None,
             window=found.detail if protocol == "windows" else None,
             chosen_on_this_part=chosen,
-            detail=how + ("; the checkpoint was chosen on this part" if chosen else ""),
+            detail="; ".join([how, *([done.name] if done != STATIC else []), *done.details, *caveats]),
+            method=done.name,
+            numbers=done.numbers,
+            tuned_on=tuned_on,
         )
 
     def _report(self, found: Likelihood, split: str, protocol: str, **more: Any) -> Report:
