@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +12,7 @@ from torch import Tensor
 from benchmarks.agreement import TOLERANCES
 from benchmarks.limits import products_limit
 from benchmarks.registry import Absent, Case, Contender, Limit, Results, Work
+from unrolled.kernels import linear_cross_entropy
 from unrolled.training.memory import keep_freed_memory
 
 __all__ = ["Softmax", "works"]
@@ -86,17 +85,9 @@ def _narrow(x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
         return torch.nn.functional.cross_entropy(logits, targets)
 
 
-def _ours(softmax: Softmax) -> Contender | Absent:
-    if importlib.util.find_spec("unrolled.kernels.losses") is None:
-        return Absent("unrolled", "not available: there is no fused loss")
-    from unrolled.kernels.losses import linear_cross_entropy
-
-    return softmax.contender("unrolled", lambda *given: linear_cross_entropy(*given).mean())
-
-
 def _build(size: int, rows: int, measure: str) -> Case:
     softmax = Softmax(size, rows)
-    ours: Any = _ours(softmax)
+    ours: Contender | Absent = softmax.contender("unrolled", lambda *given: linear_cross_entropy(*given).mean())
     if measure == "rate":
         keep_freed_memory()
     elif not Path("/proc/self/clear_refs").exists():

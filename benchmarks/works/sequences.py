@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -14,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from benchmarks.agreement import TOLERANCES
 from benchmarks.limits import products_limit
-from benchmarks.registry import Absent, Case, Contender, Limit, Results, Work
+from benchmarks.registry import Case, Contender, Limit, Results, Work
 from unrolled.cells import find_cell
 from unrolled.kernels.library import recognise
 from unrolled.layers import Recurrent, to_torch
@@ -113,11 +112,8 @@ def _lengths() -> Case:
         given = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
         return pad_packed_sequence(lstm(given)[0], batch_first=True, total_length=T)[0]
 
-    ours: Contender | Absent = Absent("unrolled", "not available: Recurrent.forward takes no lengths")
-    if "lengths" in inspect.signature(recurrent.forward).parameters:
-        ours = sequences.contender("unrolled", recurrent, lambda x: recurrent(x, lengths=lengths)[0])
     return Case(
-        ours=ours,
+        ours=sequences.contender("unrolled", recurrent, lambda x: recurrent(x, lengths=lengths)[0]),
         peers=(
             sequences.contender("nn.LSTM packed", lstm, packed),
             sequences.contender("nn.LSTM padded", lstm, lambda x: lstm(x)[0]),

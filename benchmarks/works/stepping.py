@@ -66,34 +66,12 @@ class Stepping:
         found = np.asarray(nats, np.float64)
         return {"loss": found.mean()} if self.precision == "int8" else {"nats": found}
 
-    def ours(self, length: int) -> Contender | Absent:
-        """The stepping engine; the packed model in PyTorch where there is none."""
-        if hasattr(self.model, "engine"):
-            engine = self.model.engine(self.precision)
-            return self._contender(
-                "unrolled", lambda: engine.sample(length, streams=self.streams), lambda: engine.score(self.ids), length
-            )
-        if self.precision != "float32":
-            return Absent("unrolled", f"not available: no engine, and nothing else steps in {self.precision}")
-        stepping = self.model.stepping()
-        start: Any = (torch.zeros(self.streams, dtype=torch.long), stepping.initial_state(self.streams))
-        now = [start]
-
-        def sample() -> None:
-            symbols, state = now[0]
-            for _ in range(length):
-                logits, state = stepping.step(symbols, state)
-                symbols = torch.multinomial(logits.softmax(-1), 1)[:, 0]
-            now[0] = (symbols, state)
-
-        def score() -> npt.NDArray[np.float64]:
-            state, found = stepping.initial_state(self.streams), []
-            for symbols in torch.from_numpy(self.ids[:, :-1]).T:
-                logits, state = stepping.step(symbols, state)
-                found.append(logits)
-            return _nats(torch.stack(found, 1), self.ids)
-
-        return self._contender("unrolled", sample, score, length)
+    def ours(self, length: int) -> Contender:
+        """The stepping engine."""
+        engine = self.model.engine(self.precision)
+        return self._contender(
+            "unrolled", lambda: engine.sample(length, streams=self.streams), lambda: engine.score(self.ids), length
+        )
 
     def _contender(self, name: str, sample: Any, score: Any, length: int) -> Contender:
         return Contender(name, sample, lambda: self.judged(score()), amount=length * self.streams)
