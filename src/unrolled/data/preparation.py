@@ -114,10 +114,14 @@ def read_parts(parts: Parts, phase: str, progress: Progress) -> Iterator[tuple[S
 
     def follow(source: Source) -> Iterator[bytes]:
         nonlocal done
-        for chunk in read_bytes(source):
-            yield chunk
-            done += len(chunk)
+        before = done
+
+        def told(read: int) -> None:
+            nonlocal done
+            done = before + read
             progress(done, total, phase)
+
+        yield from read_bytes(source, told)
 
     for _, source in parts:
         yield source, follow(source)

@@ -6,7 +6,8 @@ A store is a directory:
     documents.bin     the token that each source begins at, 64-bit, little endian
     hidden.bin        words only: what hides behind the unknown symbol, see `preparation.HIDDEN`
     vocabulary.json   the vocabulary, with the counts of the training part
-    meta.json         format, type and number of tokens, splits, characters, sources with their SHA-256, seconds
+    meta.json         format, type and number of tokens, splits, characters, sources with the SHA-256 of what they hold,
+                      seconds
 
 It lies in the cache under a key made of the paths, sizes and times of its sources and of the options that shape it, so
 that the same text is prepared once, and a change of any of these makes another store.
@@ -31,11 +32,11 @@ import numpy.typing as npt
 from unrolled.data.configuration import TextConfig
 from unrolled.data.preparation import HIDDEN, Parts, Progress, type_for, write_symbols
 from unrolled.data.subword_preparation import write_subwords
-from unrolled.data.text import Source, find_sources
+from unrolled.data.text import Source, content_of, find_sources
 from unrolled.data.vocabulary import IntArray, Vocabulary
 from unrolled.data.word_preparation import write_words
 from unrolled.errors import ConfigurationError, DataError
-from unrolled.files import cache_directory, sha256, storage_errors, sync, write_atomically, write_json
+from unrolled.files import cache_directory, storage_errors, sync, write_atomically, write_json
 
 __all__ = ["PARTS", "Part", "SplitSources", "TokenStore", "Tokens", "prepare"]
 
@@ -197,8 +198,12 @@ class TokenStore:
         """
         for source in self.meta["sources"]:
             path = Path(source["path"])
+            digest = hashlib.sha256()
             try:
-                found = sha256(path)
+                with path.open("rb") as file:
+                    for chunk in content_of(file, path):
+                        digest.update(chunk)
+                found = digest.hexdigest()
             except OSError as error:
                 raise DataError(
                     f"a source of the text cannot be read: {error.strerror}",

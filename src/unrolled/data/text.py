@@ -10,17 +10,18 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import IO
 
+from unrolled.data.compressed import SUFFIXES, decompress
 from unrolled.data.configuration import DecodingErrors
 from unrolled.errors import DataError
 from unrolled.files import cache_directory, storage_errors
 
-__all__ = ["CHUNK", "Source", "decode", "find_sources", "read_bytes", "read_text"]
+__all__ = ["CHUNK", "Source", "content_of", "decode", "find_sources", "read_bytes", "read_text"]
 
 # Bytes read at a time: large enough that Python costs nothing, small enough that the arrays made of it stay in cache.
 CHUNK = 1 << 16
@@ -47,7 +48,8 @@ class Source:
 def find_sources(paths: Sequence[str]) -> list[Source]:
     """The files that some names stand for, in the order given, each file once.
 
-    A name is a file, a directory (its files at any depth, sorted by path; hidden ones, empty ones and those that are
+    A file may be compressed (.gz, .bz2, .xz, .zst): it is read as what it holds, and never written out. A name is a
+    file, a directory (its files at any depth, sorted by path; hidden ones, empty ones and those that are
     not text are passed over), a glob (`**` for any depth; sorted, with the same passed over), or `-` for standard
     input. Standard input and pipes are first copied to a file in the cache, which is called by its content.
 
@@ -64,13 +66,28 @@ def find_sources(paths: Sequence[str]) -> list[Source]:
     return list(found.values())
 
 
-def read_bytes(source: Source) -> Iterator[bytes]:
-    """The bytes of a source in pieces of `CHUNK`.
+def read_bytes(source: Source, told: Callable[[int], None] | None = None) -> Iterator[bytes]:
+    """The bytes of a source in pieces of at most `CHUNK`; of a compressed file (see `data.compressed`) its content.
+
+    Args:
+        source: the file.
+        told: called after each piece with how many bytes of the file have been read, compressed or not.
 
     Raises:
-        DataError: it cannot be read any more.
+        DataError: it cannot be read any more, or what is compressed is damaged.
     """
     with _reading(source.name), source.path.open("rb") as file:
+        for chunk in content_of(file, source.path):
+            yield chunk
+            if told is not None:
+                told(min(file.tell(), source.size))
+
+
+def content_of(file: IO[bytes], path: Path) -> Iterator[bytes]:
+    """The content of an open file in pieces of at most `CHUNK`, decompressed if its name says that it is compressed."""
+    if path.suffix in SUFFIXES:
+        yield from decompress(file, path, CHUNK)
+    else:
         while chunk := file.read(CHUNK):
             yield chunk
 
@@ -139,10 +156,12 @@ def _named(path: Path, name: str) -> Iterator[Source]:
             )
         yield from sources
     elif stat.S_ISREG(mode):
-        source = _source(path, name)
-        if not source.size:
+        head = _head(path)
+        if not head:
             raise DataError("the file is empty", where=name, fix="leave it out")
-        yield source
+        if head[257:262] == b"ustar":
+            raise DataError("the file is an archive", got="a tar file", where=name, fix="unpack it first")
+        yield _source(path, name)
     else:
         with path.open("rb") as stream:
             yield _spool(stream, name)
@@ -192,9 +211,19 @@ def _gather(path: Path, name: str, seen: set[Path]) -> Iterator[Source]:
 
 def _is_text(path: Path) -> bool:
     """Whether a file has something in it, and no NUL near its start, which no text has."""
-    with path.open("rb") as file:
-        head = file.read(_SNIFFED)
+    head = _head(path)
     return bool(head) and b"\0" not in head
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes of the content of a file."""
+    head = b""
+    with path.open("rb") as file:
+        for chunk in content_of(file, path):
+            head += chunk
+            if len(head) >= _SNIFFED:
+                break
+    return head[:_SNIFFED]
 
 
 def _source(path: Path, name: str) -> Source:

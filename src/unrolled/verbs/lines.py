@@ -62,8 +62,4 @@ def odd_lines(
 
 def _watched(model: LanguageModelRun, source: Source) -> Iterator[bytes]:
     """The bytes of a file, and how far they have come."""
-    done = 0
-    for chunk in read_bytes(source):
-        yield chunk
-        done += len(chunk)
-        model.listener.preparing(done, source.size, "reading")
+    return read_bytes(source, lambda done: model.listener.preparing(done, source.size, "reading"))
