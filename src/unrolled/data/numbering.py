@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -21,57 +21,63 @@ from unrolled.data.preparation import Parts, Progress, hashed, read_parts
 from unrolled.data.splitting import cut_pieces
 from unrolled.data.text import decode
 from unrolled.data.vocabulary import IntArray
+from unrolled.data.workers import cut_in_processes
 
 __all__ = ["RAW", "Numbers", "count_numbers", "expand", "number_runs", "numbers_in", "pieces_of", "synced"]
 
 RAW = np.dtype("<u4")
 Numbers = npt.NDArray[np.uint32]
 _PIECE = 1 << 20  # numbers handled at a time
+_LARGE = 1 << 24  # bytes from which on processes are started to cut a text
 
 
-class _Runs(dict[Any, int]):
+class _Runs(dict[bytes, int]):
     """Runs to numbers; one that was not met before gets the next."""
 
-    def __missing__(self, run: Any) -> int:
+    def __missing__(self, run: bytes) -> int:
         number = self[run] = len(self)
         return number
 
 
 def number_runs(
-    scratch: Path,
-    parts: Parts,
-    config: TextConfig,
-    progress: Progress,
-    cut: Callable[[str], Sequence[Any]],
-    ending: Any = None,
-) -> tuple[list[Any], list[int], list[str]]:
-    """Write the runs of a text as numbers of type `RAW`.
+    scratch: Path, parts: Parts, config: TextConfig, progress: Progress, processes: int | None = None
+) -> tuple[list[str], list[int], list[str]]:
+    """Write the runs of a text as numbers of type `RAW`; a source of words that does not end in a line end gets one.
 
     Args:
         scratch: the file that they are written to.
         parts: the sources.
-        config: how bytes are read.
+        config: the unit, and how bytes are read.
         progress: told of the bytes read.
-        cut: from a piece of text, cut as `splitting.cut_pieces` cuts, to its runs.
-        ending: the run that is added where a source does not end in a line end.
+        processes: how many cut the text, where it is large; one for every core if not given.
 
     Returns:
         the different runs in their order, how many runs each source has, and the SHA-256 of each source.
     """
-    runs, lengths, digests = _Runs(), [], []
-    with scratch.open("wb") as file:
-        for source, chunks in read_parts(parts, "counting", progress):
-            digest, length, last = hashlib.sha256(), 0, "\n"
+    large = sum(source.size for _, source in parts) >= _LARGE
+    processes = (processes or _cores()) if large else 1
+    runs, lengths, digests = _Runs(), [0] * len(parts), []
+
+    def pieces() -> Iterator[tuple[int, str]]:
+        for at, (source, chunks) in enumerate(read_parts(parts, "counting", progress)):
+            digest, last = hashlib.sha256(), "\n"
             for piece in cut_pieces(decode(hashed(chunks, digest), source, config.errors)):
-                found, last = cut(piece), piece[-1]
-                file.write(np.fromiter(map(runs.__getitem__, found), RAW, len(found)).data)
-                length += len(found)
-            if last != "\n" and ending is not None:
-                file.write(np.array([runs[ending]], RAW).data)
-                length += 1
-            lengths.append(length)
+                last = piece[-1]
+                yield at, piece
+            if last != "\n" and config.unit == "word":
+                yield at, "\n"
             digests.append(digest.hexdigest())
-    return list(runs), lengths, digests
+
+    with scratch.open("wb") as file:
+        for at, found, places in cut_in_processes(config.unit, pieces(), processes):
+            numbers = np.fromiter(map(runs.__getitem__, found), RAW, len(found))
+            file.write(numbers[places].data)
+            lengths[at] += places.size
+    return [run.decode() for run in runs], lengths, digests
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def expand(scratch: Path, cut: Sequence[Sequence[int]], lengths: Sequence[int]) -> list[int]:

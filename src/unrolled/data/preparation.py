@@ -59,8 +59,12 @@ class Written:
     hidden: int | None = None
 
 
-def write_symbols(directory: Path, parts: Parts, config: TextConfig, progress: Progress) -> Written:
+def write_symbols(
+    directory: Path, parts: Parts, config: TextConfig, progress: Progress, processes: int | None = None
+) -> Written:
     """Write `tokens.bin` of a text of characters or bytes, which is read twice: to count, and to write.
+
+    One process does both as fast as files are read: `processes` is for units whose text is cut.
 
     Raises:
         DataError: see `store.prepare`.

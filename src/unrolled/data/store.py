@@ -221,7 +221,12 @@ class TokenStore:
 
 
 def prepare(
-    sources: SplitSources, config: TextConfig, *, progress: Progress | None = None, cache: Path | None = None
+    sources: SplitSources,
+    config: TextConfig,
+    *,
+    progress: Progress | None = None,
+    cache: Path | None = None,
+    processes: int | None = None,
 ) -> TokenStore:
     """Turn a text into a token store, or find the one that was made of it before.
 
@@ -235,6 +240,7 @@ def prepare(
         config: how they are read and, if they come as one text, split.
         progress: called as `progress(done, total, phase)` in bytes, phase "counting" or "encoding".
         cache: the directory to keep stores in, in place of `cache_directory()`.
+        processes: how many cut a large text into words or subwords; one for every core if not given.
 
     Raises:
         DataError: a source cannot be read, is not UTF-8, or changes meanwhile; a text without a character in it, or
@@ -252,7 +258,7 @@ def prepare(
         _remove_abandoned(root)
         temporary = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=root))
         try:
-            _write(temporary, sources, config, progress or _silent)
+            _write(temporary, sources, config, progress or _silent, processes)
             temporary.chmod(0o755)
             try:
                 temporary.rename(directory)
@@ -266,12 +272,14 @@ def prepare(
     return TokenStore.open(directory)
 
 
-def _write(directory: Path, sources: SplitSources, config: TextConfig, progress: Progress) -> None:
+def _write(
+    directory: Path, sources: SplitSources, config: TextConfig, progress: Progress, processes: int | None
+) -> None:
     """Write the files of a store into an empty directory."""
     began = time.perf_counter()
     parts = sources.parts
     writers = {"word": write_words, "subword": write_subwords}
-    written = writers.get(config.unit, write_symbols)(directory, parts, config, progress)
+    written = writers.get(config.unit, write_symbols)(directory, parts, config, progress, processes)
     documents = np.cumsum([0, *written.lengths[:-1]], dtype="<i8")
     write_atomically(directory / "documents.bin", documents.tobytes())
     write_json(directory / "vocabulary.json", written.vocabulary.to_json())

@@ -14,7 +14,7 @@ import numpy as np
 from unrolled.data.configuration import TextConfig
 from unrolled.data.numbering import count_numbers, expand, number_runs, numbers_in, pieces_of, synced
 from unrolled.data.preparation import Parts, Progress, Written, check_unchanged, splits_of, type_for
-from unrolled.data.subwords import SUBWORDS, Subwords, learn, segments
+from unrolled.data.subwords import SUBWORDS, Subwords, learn
 from unrolled.errors import DataError
 
 __all__ = ["write_subwords"]
@@ -23,7 +23,9 @@ _LEARNT_FROM = 5_000_000  # segments of the training part that the pairs are lea
 _AT_ONCE = 1 << 16
 
 
-def write_subwords(directory: Path, parts: Parts, config: TextConfig, progress: Progress) -> Written:
+def write_subwords(
+    directory: Path, parts: Parts, config: TextConfig, progress: Progress, processes: int | None = None
+) -> Written:
     """Write `tokens.bin` of a text of subwords.
 
     Memory grows with the number of different segments, some 300 bytes each, and not with the text.
@@ -33,7 +35,7 @@ def write_subwords(directory: Path, parts: Parts, config: TextConfig, progress: 
         ConfigurationError: the library `tokenizers` is not there.
     """
     scratch = directory / "subwords.tmp"
-    runs, lengths, digests = number_runs(scratch, parts, config, progress, segments)
+    runs, lengths, digests = number_runs(scratch, parts, config, progress, processes)
     check_unchanged([source for _, source in parts], True)
     if not runs:
         raise DataError("no subword is left for the vocabulary", got="an empty text")

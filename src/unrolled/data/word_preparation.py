@@ -17,14 +17,16 @@ import numpy.typing as npt
 from unrolled.data.configuration import TextConfig
 from unrolled.data.numbering import Numbers, count_numbers, expand, number_runs, numbers_in, pieces_of, synced
 from unrolled.data.preparation import HIDDEN, Parts, Progress, Written, check_unchanged, splits_of, type_for
-from unrolled.data.splitting import LINE_END, raw_words, split_word
+from unrolled.data.splitting import split_word
 from unrolled.data.vocabulary import UNKNOWN, IntArray
 from unrolled.data.words import Joints, Words
 
 __all__ = ["write_words"]
 
 
-def write_words(directory: Path, parts: Parts, config: TextConfig, progress: Progress) -> Written:
+def write_words(
+    directory: Path, parts: Parts, config: TextConfig, progress: Progress, processes: int | None = None
+) -> Written:
     """Write `tokens.bin` and `hidden.bin` of a text of words.
 
     Memory grows with the number of different runs of characters, some 200 bytes each, and not with the text.
@@ -33,10 +35,8 @@ def write_words(directory: Path, parts: Parts, config: TextConfig, progress: Pro
         DataError: see `store.prepare`.
     """
     scratch = directory / "words.tmp"
-    runs, lengths, digests = number_runs(scratch, parts, config, progress, raw_words, LINE_END.encode())
+    words, lengths, digests = number_runs(scratch, parts, config, progress, processes)
     check_unchanged([source for _, source in parts], True)
-    words = [run.decode("utf-8", "surrogatepass") for run in runs]
-    del runs
     if config.splitter == "rules":
         numbers: dict[str, int] = {}
         cut = [[numbers.setdefault(word, len(numbers)) for word in split_word(run)] for run in words]

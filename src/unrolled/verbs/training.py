@@ -131,7 +131,7 @@ def train_lm(
     name = f"{stem(names[0] if names else '', sources)}-{equations.name}"
     path = Path(run) if run is not None else DEFAULT_ROOT / unique_name(DEFAULT_ROOT, name)
     Run.check_free(path)
-    store = prepare(sources, text, progress=listener.preparing)
+    store = prepare(sources, text, progress=listener.preparing, processes=threads)
     model_config, training = choose_sizes(
         equations, model_config, training, train_tokens=len(store.split("train")), threads=threads, device=device
     )
