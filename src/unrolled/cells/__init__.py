@@ -30,6 +30,7 @@ from unrolled.cells.equations import (
     sqrt,
     tanh,
 )
+from unrolled.cells.mogrifier import mogrified
 from unrolled.cells.printing import as_latex, as_text
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "log",
     "maximum",
     "minimum",
+    "mogrified",
     "p",
     "relu",
     "sigmoid",

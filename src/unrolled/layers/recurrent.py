@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from unrolled.cells import Equations
+from unrolled.cells import Equations, mogrified
 from unrolled.errors import CellError, ConfigurationError
 from unrolled.kernels import unroll
 from unrolled.kernels.dispatch import Kernel
@@ -240,6 +240,7 @@ class Recurrent(torch.nn.Module):
         weight_drop: the probability with which each weight of the recurrent matrices is dropped; see `RecurrentLayer`.
         residual: add what goes into a layer to what comes out of it, from the second layer on.
         last_size: units of the last layer; H if not given.
+        mogrifier: rounds in which input and state gate each other before the cell reads them; see `cells.mogrified`.
         bidirectional: run every layer in both directions, with weights of their own, and put the outputs side by side:
             (B, T, 2H) (Schuster & Paliwal 1997). Its states are those of the layers in order, of each the one that runs
             forward, then the one that runs backward.
@@ -261,6 +262,7 @@ class Recurrent(torch.nn.Module):
         weight_drop: float = 0.0,
         residual: bool = False,
         last_size: int | None = None,
+        mogrifier: int = 0,
         bidirectional: bool = False,
         kernel: Kernel | None = None,
     ) -> None:
@@ -276,6 +278,14 @@ class Recurrent(torch.nn.Module):
         units = [*[hidden_size] * (layers - 1), last_size]
         sizes = list(zip([input_size, *[directions * size for size in units]], units, strict=False))
         self.output_size = directions * last_size
+        if mogrifier and any(size != wide for size, wide in sizes):
+            raise ConfigurationError(
+                "a mogrifier gates as many inputs as units, in every layer",
+                expected="an embedding and layers of one size, in one direction",
+                got=", ".join(f"{size} inputs of {wide} units" for size, wide in sizes),
+            )
+        recurrent = tuple(name for name, kind in equations.parameters.items() if kind == "hidden matrix")
+        equations = mogrified(equations, mogrifier)
         options: dict[str, Any] = {"kernel": kernel, "weight_drop": weight_drop}
         self.layers = torch.nn.ModuleList(
             RecurrentLayer(equations, *size, path=f"layers.{index}", **options) for index, size in enumerate(sizes)
@@ -285,6 +295,8 @@ class Recurrent(torch.nn.Module):
             for index, size in enumerate(sizes)
             if bidirectional
         )
+        for layer in [*self.layers, *self.backward_layers]:
+            layer.dropped = recurrent  # of the cell alone, not of what gates its input
         self.dropout = Dropout(dropout, variational)
         self.equations, self.input_size, self.hidden_size, self.residual = equations, input_size, hidden_size, residual
 

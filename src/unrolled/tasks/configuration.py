@@ -39,6 +39,8 @@ class LanguageModelConfig:
         activation_penalty: times the mean square of the last layer's output, after dropout, is added to the loss a
             target (AR of Merity et al. 2018, section 4.5); 0 is off.
         temporal_penalty: the same of its change from one time step to the next, before dropout (TAR); 0 is off.
+        mogrifier: rounds in which input and state gate each other before the cell reads them (Melis et al. 2020; 4 or 5
+            there); the embedding then is as wide as the layers.
         residual: add the input of a layer to its output, from the second layer on.
         initial_std: start all matrices from a normal distribution of this standard deviation and all vectors from zero;
             by default as the cell says.
@@ -68,6 +70,7 @@ class LanguageModelConfig:
     weight_drop: float = 0.0
     activation_penalty: float = 0.0
     temporal_penalty: float = 0.0
+    mogrifier: int = 0
     residual: bool = False
     initial_std: float | None = None
     output: Output = "full"
@@ -130,7 +133,7 @@ class LanguageModelConfig:
             raise ConfigurationError(f"{name} is a {kind}", expected=expected, got=str(value))
 
 
-_LEAST = {"hidden_size": 1, "layers": 1, "embedding_size": 0, "samples": 1, "experts": 1}
+_LEAST = {"hidden_size": 1, "layers": 1, "embedding_size": 0, "mogrifier": 0, "samples": 1, "experts": 1}
 _PROBABILITIES = ("dropout", "input_dropout", "layer_dropout", "output_dropout", "embedding_dropout", "weight_drop")
 _LENGTHS = {
     "activation_penalty": "factor",

@@ -84,7 +84,7 @@ class LanguageModel(torch.nn.Module):
         hidden = config.hidden_size or 128
         embedding = hidden if config.embedding_size is None else config.embedding_size
         dropout = config.dropout or 0.0
-        self.config, self.vocabulary_size = config, vocabulary_size
+        self.config, self.equations, self.vocabulary_size = config, equations, vocabulary_size
         self.embedding: torch.nn.Module = OneHot(vocabulary_size)
         if embedding:
             scale = _either(config.embedding_scale, math.sqrt(embedding) if config.tied else 1.0)
@@ -98,6 +98,7 @@ class LanguageModel(torch.nn.Module):
             variational=config.variational,
             weight_drop=config.weight_drop,
             last_size=embedding if config.tied else None,
+            mogrifier=config.mogrifier,
             residual=config.residual,
             kernel=kernel,
         )

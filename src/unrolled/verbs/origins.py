@@ -50,7 +50,7 @@ class Origin:
     @property
     def equations(self) -> Equations:
         """Of its cell, whose file need not be there any more."""
-        return self.model.recurrent.equations
+        return self.model.equations
 
     def give(self, model: LanguageModel, vocabulary: Vocabulary) -> None:
         """Put its weights into another model.

@@ -50,7 +50,7 @@ _BUDGETS = ("minutes", "epochs", "steps")
 _DTYPES = {"float64": torch.float64}
 _REGULARISED = (
     *("tied", "variational", "input_dropout", "layer_dropout", "output_dropout", "embedding_dropout"),
-    *("weight_drop", "activation_penalty", "temporal_penalty"),
+    *("weight_drop", "activation_penalty", "temporal_penalty", "mogrifier"),
 )
 
 
