@@ -13,7 +13,7 @@ from unrolled.errors import ConfigurationError, nearest
 __all__ = ["FAMILIES", "Absent", "Case", "Contender", "Limit", "Results", "Work", "choose", "failure", "peer", "works"]
 
 # The modules of works/, each with a function `works` of its own.
-FAMILIES = ("min_char_rnn", "training", "cells", "sequences", "stepping", "scans", "losses")
+FAMILIES = ("min_char_rnn", "training", "cells", "sequences", "stepping", "scans", "losses", "outputs")
 
 _INSTALL = "pip install -c constraints.txt -e '.[bench]'"
 

@@ -14,7 +14,7 @@ from benchmarks.peers import numpy_programs
 from benchmarks.peers.eager_loops import EagerTraining
 from benchmarks.peers.torch_modules import TorchTraining
 from benchmarks.registry import Absent, Contender
-from benchmarks.works import cells, losses, min_char_rnn, scans, sequences, stepping, training
+from benchmarks.works import cells, losses, min_char_rnn, outputs, scans, sequences, stepping, training
 from unrolled.kernels import unroll
 from unrolled.layers import to_torch
 
@@ -167,3 +167,15 @@ def test_limits_are_rates() -> None:
 def test_texts_of_the_recipe_are_whole_numbers_from_zero() -> None:
     ids = min_char_rnn.text()
     assert set(np.unique(ids).tolist()) == set(range(int(ids.max()) + 1))
+
+
+@pytest.mark.parametrize("kind", ["adaptive", "sampled", "mixture"])
+def test_output_layers_by_everyone(kind: str) -> None:
+    work = outputs.Outputs(kind, 3000, 96, "bfloat16", 64, samples=500)
+    assert len(work.cutoffs) > 0
+    assert 0 < distance(work.ours().results(), work.reference()) < 2e-2
+    full = work.full()
+    assert full.reference is not None
+    assert 0 < distance(full.results(), full.reference()) < 2e-2
+    if kind == "adaptive":
+        assert 0 < distance(work.adaptive_of_pytorch().results(), work.reference()) < 2e-2
