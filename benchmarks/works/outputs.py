@@ -157,10 +157,10 @@ def works() -> list[Work]:
     for kind, size, rows, precision, target in (
         ("adaptive", 10_000, 8192, "float32", 1.1),
         ("adaptive", 10_000, 8192, "bfloat16", 1.1),
-        ("adaptive", 200_000, 2048, "float32", 1.1),
-        ("adaptive", 200_000, 2048, "bfloat16", 1.1),
+        ("adaptive", 200_000, 1024, "float32", 1.1),
+        ("adaptive", 200_000, 1024, "bfloat16", 1.1),
         ("sampled", 10_000, 8192, "bfloat16", 1.0),
-        ("sampled", 200_000, 2048, "bfloat16", 4.0),
+        ("sampled", 200_000, 1024, "bfloat16", 4.0),
     ):
         about = f"{kind} softmax loss, V {size:,}, H {H}, {rows:,} targets, {precision}, forward and backward"
         name, build = f"output-{kind}-{size}-{precision}", partial(_build, kind, size, rows, precision)

@@ -110,6 +110,21 @@ def test_what_is_packed_and_what_is_trained_in_one_call(kind: str) -> None:
             model.engine()
 
 
+@pytest.mark.parametrize("kind", ["full", "sampled", "mixture"])
+def test_tied_vectors_are_those_of_the_embedding(kind: str) -> None:
+    model = model_of(kind, tied=True, embedding_size=4)
+    assert model.output.get_parameter("weight") is model.embedding.get_parameter("weight")
+    assert tuple(model(batch_of().x)[0].shape) == (3, 5, V)
+    assert "output.weight" in model.state_dict()
+
+
+def test_clusters_have_no_vectors_to_tie() -> None:
+    with pytest.raises(ConfigurationError, match="tied is of an output layer with a vector for every symbol"):
+        model_of("adaptive", tied=True)
+    with pytest.raises(ConfigurationError, match="tied is of an output layer"):
+        model_of("adaptive").output.tie(torch.nn.Parameter(torch.ones(V, 6)))
+
+
 def test_initial_std_reaches_every_output_layer() -> None:
     for kind in KINDS:
         for name, value in model_of(kind, initial_std=0.0).output.named_parameters():
@@ -118,7 +133,7 @@ def test_initial_std_reaches_every_output_layer() -> None:
 
 def test_what_is_built() -> None:
     assert isinstance(build_output(LanguageModelConfig(), 8, 100), FullSoftmax)
-    adaptive = build_output(LanguageModelConfig(output="adaptive"), 64, 20_000)
+    adaptive = build_output(LanguageModelConfig(output="adaptive"), 512, 50_000)
     assert isinstance(adaptive, AdaptiveSoftmax)
     assert len(adaptive.cutoffs) > 1
     assert adaptive.about.startswith("adaptive softmax, cut-offs ")

@@ -99,10 +99,10 @@ class LanguageModelConfig:
             raise ConfigurationError(
                 f"output has no such choice: {self.output!r}", fix=nearest(self.output, get_args(Output))
             )
-        if self.tied and self.output not in ("full", "sampled"):
+        if self.tied and self.output == "adaptive":
             raise ConfigurationError(
                 "tied is of an output layer with a vector for every symbol",
-                expected="output full or sampled",
+                expected="output full, sampled or mixture",
                 got=f"output {self.output}",
             )
         if not 1 <= self.divisor < float("inf"):

@@ -103,8 +103,8 @@ class LanguageModel(torch.nn.Module):
             kernel=kernel,
         )
         self.output = build_output(config, self.recurrent.output_size, vocabulary_size, counts)
-        if isinstance(self.embedding, Vectors) and isinstance(self.output, FullSoftmax) and config.tied:
-            self.output.weight = self.embedding.weight
+        if isinstance(self.embedding, Vectors) and config.tied:
+            self.output.tie(self.embedding.weight)
         self.input_dropout = Dropout(_either(config.input_dropout, dropout * config.variational), config.variational)
         self.dropout = Dropout(_either(config.output_dropout, dropout), config.variational)
         self.reset_parameters()

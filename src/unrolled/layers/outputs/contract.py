@@ -48,6 +48,16 @@ class OutputLayer(torch.nn.Module):
     def restart(self) -> None:
         """Start again: small matrices, no biases."""
 
+    def tie(self, vectors: torch.Tensor) -> None:
+        """Take the vectors (V, H) of an embedding as weights (Press & Wolf 2017).
+
+        Raises:
+            ConfigurationError: the layer has no vector of that size for every symbol.
+        """
+        raise ConfigurationError(
+            "tied is of an output layer with a vector for every symbol", expected="output full, sampled or mixture"
+        )
+
     def log_probabilities(self, hidden: torch.Tensor) -> torch.Tensor:
         """Hidden vectors (..., H) to ln p (..., V) of every symbol, in float32, or float64 if the weights are."""
         logits = self.forward(hidden)

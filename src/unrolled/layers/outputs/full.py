@@ -26,5 +26,8 @@ class FullSoftmax(torch.nn.Linear, OutputLayer):
         initialise(self.weight, "glorot")
         initialise(self.bias, "zeros")
 
+    def tie(self, vectors: torch.Tensor) -> None:
+        self.register_parameter("weight", vectors)  # type: ignore[arg-type]  # PyTorch refuses what is no parameter
+
     def losses(self, hidden: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
         return linear_cross_entropy(hidden, self.weight, self.bias, targets, weights)

@@ -48,6 +48,11 @@ class MixtureOfSoftmaxes(OutputLayer):
         initialise(self.weight, "glorot")
         initialise(self.bias, "zeros")
 
+    def tie(self, vectors: torch.Tensor) -> None:
+        if vectors.shape != self.weight.shape:
+            super().tie(vectors)
+        self.register_parameter("weight", vectors)  # type: ignore[arg-type]  # PyTorch refuses what is no parameter
+
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         log_prior, latent = self._parts(hidden)
         mixed: torch.Tensor | None = None
