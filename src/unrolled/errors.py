@@ -9,6 +9,7 @@
     │   └── RunError               a run directory: missing, damaged, or made for something else
     ├── StorageError               the disk is full, or a file cannot be written
     ├── DownloadError              nothing could be downloaded, or what came is not what it should be
+    ├── ProcessError               another process of a training has ended, or cannot be reached
     ├── DivergenceError            a loss or a gradient is no longer finite
     └── Interrupted                exit status 130: stopped by the user, after saving
 
@@ -28,6 +29,7 @@ __all__ = [
     "DownloadError",
     "InputError",
     "Interrupted",
+    "ProcessError",
     "PromptError",
     "RunError",
     "StorageError",
@@ -48,6 +50,8 @@ class UnrolledError(Exception):
     """
 
     exit_status = 1
+    told = False
+    """Whether another process of the same training tells the user of it."""
 
     def __init__(
         self,
@@ -95,6 +99,10 @@ class StorageError(UnrolledError):
 
 class DownloadError(UnrolledError):
     """Nothing could be downloaded, or what came is not what it should be."""
+
+
+class ProcessError(UnrolledError):
+    """Another process of a training has ended, or cannot be reached."""
 
 
 class DivergenceError(UnrolledError):

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pytest
@@ -279,3 +279,27 @@ def test_lengths_vary_as_the_paper_says() -> None:
 def test_batches_of_different_lengths_are_no_stretch() -> None:
     with pytest.raises(ValueError, match="no stretch"):
         Streams(numbered(100), 2, 5, seed=0, shift=False, vary=True).stretch(StreamPosition(), 2)
+
+
+@given(texts(2), st.integers(1, 7), st.integers(1, 9), st.integers(1, 5), DOCUMENTS)
+def test_what_several_read_is_what_one_reads(
+    tokens: Tokens, size: int, length: int, count: int, documents: Documents
+) -> None:
+    """Every target is counted once, in the same stretch of text."""
+
+    def share(rank: int) -> Callable[[int], tuple[int, int]]:
+        return lambda streams: (rank * streams // count, (rank + 1) * streams // count)
+
+    whole = [target for batch in sequential(tokens, size, length, documents) for target in counted(batch)]
+    parts = [[*sequential(tokens, size, length, documents, share(rank))] for rank in range(count)]
+    assert sorted(target for part in parts for batch in part for target in counted(batch)) == sorted(whole)
+    if (len(tokens) - 1) // size < length:
+        return
+    begin = StreamPosition()
+    of_all = Streams(tokens, size, length, seed=3, shift=True, documents=documents).stretch(begin, 3)
+    shares = [
+        Streams(tokens, size, length, seed=3, shift=True, documents=documents, rows=share(rank)(size))
+        for rank in range(count)
+    ]
+    assert np.array_equal(np.concatenate([own.stretch(begin, 3).x for own in shares], axis=2), of_all.x)
+    assert np.array_equal(np.concatenate([own.batch(begin).y.numpy() for own in shares]), of_all.y[0].T)

@@ -391,7 +391,7 @@ def test_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_text: Ca
         return path
 
     monkeypatch.setattr(standard_library, "write", write)
-    monkeypatch.setattr("unrolled.verbs.training.choose_threads", lambda given: 1)
+    monkeypatch.setattr("unrolled.verbs.training.choose_threads", lambda given, processes: 1)
     found = demo(minutes=0.002)
     assert found.run == Path("runs/demo")
     assert (tmp_path / "runs" / "demo.txt").exists()

@@ -16,6 +16,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Threads that wait for each other sleep soon instead of spinning. On two cores beside one busy process a model of
     # 2x256 trained at 8,700 characters a second so and at 4,200 without, one run each; on idle ones about as fast.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    if "WORLD_SIZE" in os.environ:
+        # Where another process is gone, PyTorch's network prints where in its own source it noticed.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     given = list(sys.argv[1:] if arguments is None else arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Where the terminal cannot show a character, its number is shown.
@@ -33,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _run(arguments: Sequence[str]) -> int:
     """Run one command: its exit status, after the error, if there was one, was printed."""
     from unrolled.errors import UnrolledError
+    from unrolled.training.processes import is_first
 
     try:
         from unrolled.cli.app import run
@@ -40,9 +44,9 @@ def _run(arguments: Sequence[str]) -> int:
         run(arguments)
         sys.stdout.flush()
     except UnrolledError as error:
-        return _failed(str(error), error.exit_status)
+        return error.exit_status if error.told else _failed(str(error), error.exit_status)
     except KeyboardInterrupt:
-        return _failed("interrupted", 130)
+        return _failed("interrupted", 130) if is_first() else 130
     except BrokenPipeError:
         # Whoever read our output has seen enough: `unrolled sample ... | head`.
         return 0
@@ -57,6 +61,8 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _failed(message: str, status: int) -> int:
+    rank = os.environ.get("RANK", "0")
+    which = "" if rank == "0" else f" (process {rank})"
     with contextlib.suppress(OSError):
-        print(f"unrolled: {message}", file=sys.stderr)
+        print(f"unrolled{which}: {message}", file=sys.stderr)
     return status

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -75,7 +76,10 @@ def run(arguments: Sequence[str]) -> None:
     except cyclopts.CycloptsError as error:
         message = " ".join(str(error).split()).replace(_HYPHEN, "-")
         message = message.partition(" Available commands:")[0].rstrip(".")
-        raise ConfigurationError(message, fix="see: unrolled --help, or --help after the command") from None
+        wrong = ConfigurationError(message, fix="see: unrolled --help, or --help after the command")
+        # Of several processes on a machine, which all have the same command line, one says so.
+        wrong.told = os.environ.get("LOCAL_RANK", "0") != "0"
+        raise wrong from None
     command(*map(_restored, bound.args), **{name: _restored(value) for name, value in bound.kwargs.items()})
 
 

@@ -26,6 +26,7 @@ from unrolled.cli.options import (
 from unrolled.cli.screen import Screen, printable, stdout_console
 from unrolled.runs.directory import DEFAULT_ROOT
 from unrolled.runs.logs import finite
+from unrolled.training.processes import is_first
 from unrolled.verbs.listening import Listener, counted
 from unrolled.verbs.recipes import RECIPES
 
@@ -379,6 +380,8 @@ def _screen(tensorboard: Path | None) -> Screen:
 
 
 def _print_trained(trained: Any, json: bool) -> None:
+    if not is_first():
+        return
     valid = trained.valid
     if json:
         _print_json(

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.text import Text
 
 from unrolled.training.events import Event, Saved, Stepped, Validated
+from unrolled.training.processes import is_first
 from unrolled.verbs.listening import Listener
 
 __all__ = ["Screen", "error_console", "printable", "stdout_console"]
@@ -21,8 +22,11 @@ _SAMPLE_SECONDS = 5.0  # samples that come faster are only written to the log
 
 
 def error_console() -> Console:
-    """Standard error: colour only on a terminal, and `:key:` in a name or a sample is no picture."""
-    return Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+    """Standard error: colour only on a terminal, and `:key:` in a name or a sample is no picture.
+
+    Of several processes only the first one shows anything.
+    """
+    return Console(stderr=True, highlight=False, soft_wrap=True, emoji=False, quiet=not is_first())
 
 
 class _Left(ProgressColumn):

@@ -7,7 +7,7 @@ B is the batch, T the time steps, N the tokens.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,6 +106,7 @@ class Streams:
         shift: whether the offset of an epoch is drawn, so that chunks are cut elsewhere each time; else it is 0.
         vary: whether the lengths of chunks are drawn.
         documents: "reset" to mark the first token of each document, and not to count its prediction from another's.
+        rows: the half-open range of streams that batches hold, where several processes share them; all if not given.
 
     Raises:
         DataError: the text is too short for one chunk in each stream.
@@ -121,11 +122,13 @@ class Streams:
         shift: bool,
         documents: Documents = "carry",
         vary: bool = False,
+        rows: tuple[int, int] | None = None,
     ) -> None:
         if batch < 1 or length < 1:
             raise ValueError(f"batch and length are counts from 1 on, got {batch} and {length}")
         self._tokens, self._length, self._seed, self._shift, self._documents = tokens, length, seed, shift, documents
-        self._batch, self._n, self._vary = batch, (len(tokens) - 1) // batch, vary
+        self._n, self._vary = (len(tokens) - 1) // batch, vary
+        self._begins = np.arange(*(rows or (0, batch))) * self._n
         self._cuts: tuple[int, IntArray] | None = None
         if self._n < length:
             raise DataError(
@@ -156,7 +159,7 @@ class Streams:
             start, end = self._borders(epoch)[chunk : chunk + 2].tolist()
             steps = end - start
         follows = StreamPosition(epoch, chunk + 1) if chunk + 1 < chunks else StreamPosition(epoch + 1)
-        starts = np.arange(self._batch) * self._n + start
+        starts = self._begins + start
         return _cut(self._tokens, starts, steps, self._documents, fresh=chunk == 0, follows=follows)
 
     def stretch(self, position: StreamPosition, count: int) -> Stretch:
@@ -179,7 +182,7 @@ class Streams:
             count -= len(here)
             epoch, chunk = (epoch, chunk + len(here)) if chunk + len(here) < total else (epoch + 1, 0)
         within = np.concatenate(chunks)
-        steps, streams = np.arange(self._length + 1)[:, None], np.arange(self._batch) * self._n
+        steps, streams = np.arange(self._length + 1)[:, None], self._begins
         positions = np.concatenate(starts)[:, None, None] + steps + streams
         ids = self._tokens.ids[positions].astype(np.int64)
         first = _among(positions, self._tokens.document_starts) if self._documents == "reset" else None
@@ -227,11 +230,18 @@ def choose_batch(tokens_count: int, length: int, wanted: int) -> int:
     return max(1, min(wanted, (tokens_count - 1) // (length * _CHUNKS_WANTED)))
 
 
-def sequential(tokens: Tokens, batch: int, length: int, documents: Documents = "carry") -> Iterator[Batch]:
+def sequential(
+    tokens: Tokens,
+    batch: int,
+    length: int,
+    documents: Documents = "carry",
+    share: Callable[[int], tuple[int, int]] | None = None,
+) -> Iterator[Batch]:
     """Read a text with the state carried over: each of its N - 1 transitions is a target once.
 
     The text is cut into B streams of equal length, the first (N - 1) % B of them one longer; where a stream has ended
     before the others, weights are 0. Only the first batch is fresh. One stream carries the state through all of it.
+    Of these B streams only those are read whose half-open range `share(B)` gives; there may be none.
 
     Raises:
         DataError: fewer than two tokens.
@@ -239,7 +249,9 @@ def sequential(tokens: Tokens, batch: int, length: int, documents: Documents = "
     total = _transitions(tokens)
     batch = min(batch, total)
     n, longer = divmod(total, batch)
-    rows = np.arange(batch)
+    rows = np.arange(*((0, batch) if share is None else share(batch)))
+    if not rows.size:
+        return
     begins, ends = rows * n + np.minimum(rows, longer), (rows + 1) * n + np.minimum(rows + 1, longer)
     longest = n + (longer > 0)
     for chunk, at in enumerate(range(0, longest, length)):

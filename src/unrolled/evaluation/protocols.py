@@ -55,6 +55,8 @@ def evaluate(
     methods: Methods = STATIC,
     roots: Sequence[torch.Tensor] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    share: Callable[[int], tuple[int, int]] | None = None,
+    add: Callable[[list[float]], list[float]] | None = None,
 ) -> Evaluation:
     """The loss of a text.
 
@@ -69,6 +71,9 @@ def evaluate(
         methods: what is done besides reading, with the protocol "carried".
         roots: see `dynamic.Adapted`.
         progress: called with the symbols read so far and their number.
+        share: where several processes evaluate together, from the number of streams to the half-open range of those
+            that this one reads; only with the protocol "carried" and without methods.
+        add: from numbers of this process to their sums over all.
 
     Raises:
         DataError: the text has no symbol to predict.
@@ -86,7 +91,7 @@ def evaluate(
         check_protocol(protocol)
         streams, batches = batches_for(tokens, methods, model.vocabulary_size, documents)
     elif protocol == "carried":
-        batches = sequential(tokens, streams, _CHUNK, documents)
+        batches = sequential(tokens, streams, _CHUNK, documents, share)
     else:
         batches = windows(tokens, window, max(1, 16 * _CHUNK // window), documents)
     counted = _Counted(vocabulary, progress, len(tokens) - 1)
@@ -94,6 +99,9 @@ def evaluate(
         nats, targets = read(model, counted.through(batches))
     else:
         nats, targets = read_with(model, counted.through(batches), methods, roots)
+    if add is not None:
+        nats, *counts = add([nats, targets, counted.characters, counted.words, counted.unknown])
+        targets, counted.characters, counted.words, counted.unknown = map(int, counts)
     if not targets:
         raise DataError("there is nothing to predict", expected="a document of at least 2 symbols")
     if not math.isfinite(nats):

@@ -14,7 +14,7 @@ from unrolled.errors import RunError
 from unrolled.files import storage_errors, sync
 from unrolled.runs.directory import Run
 
-__all__ = ["LOGS", "METRICS", "SAMPLES", "Logs", "finite", "lengths", "read_metrics", "truncate_to"]
+__all__ = ["LOGS", "METRICS", "SAMPLES", "Logs", "NoLogs", "finite", "lengths", "read_metrics", "truncate_to"]
 
 METRICS, SAMPLES = "metrics.jsonl", "samples.txt"
 LOGS = (METRICS, SAMPLES)
@@ -57,6 +57,22 @@ class Logs:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class NoLogs(Logs):
+    """Logs of a process that leaves the writing to another."""
+
+    def __init__(self) -> None:
+        pass
+
+    def metrics(self, record: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def sample(self, heading: str, text: str) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
 
 
 class _Log:

@@ -70,7 +70,8 @@ class Trainable(Protocol):
     """The contract of a task that is trained by gradient.
 
     A position says where in its data training stands: JSON values, from which the next batch follows alone. A state is
-    what the model carries from one batch to the next: named tensors, empty before the first.
+    what the model carries from one batch to the next: named tensors whose first axis are the sequences, empty before
+    the first.
     """
 
     @property

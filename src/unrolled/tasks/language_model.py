@@ -6,7 +6,7 @@ Axes: B batch, T time, E embedding, H hidden, V vocabulary.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -287,6 +287,9 @@ class LanguageModelTask:
         shift: begin each pass over the text at another offset.
         vary: draw the lengths of sequences around T, and let the learning rate follow them.
         valid_limit: validate on at most so many tokens, the first ones.
+        share: from a number of streams to the half-open range of those that are read here, where several processes
+            train together; all if not given.
+        add: from numbers of this process to their sums over all.
     """
 
     def __init__(
@@ -302,10 +305,22 @@ class LanguageModelTask:
         shift: bool = True,
         vary: bool = False,
         valid_limit: int | None = None,
+        share: Callable[[int], tuple[int, int]] | None = None,
+        add: Callable[[list[float]], list[float]] | None = None,
     ) -> None:
         self.model = model
         self._batch, self._length, self._vary = batch, length, vary
-        self._streams = Streams(train, batch, length, seed=seed, shift=shift, documents=documents, vary=vary)
+        self._share, self._add = share, add
+        self._streams = Streams(
+            train,
+            batch,
+            length,
+            seed=seed,
+            shift=shift,
+            documents=documents,
+            vary=vary,
+            rows=None if share is None else share(batch),
+        )
         self._documents: Documents = documents
         keep = len(valid) if valid_limit is None else min(len(valid), valid_limit)
         starts = valid.document_starts
@@ -374,7 +389,9 @@ class LanguageModelTask:
         if len(self._valid) < 2:
             return None
         batch = streams_for(len(self._valid))
-        total, targets = read(self.model, sequential(self._valid, batch, _VALIDATION_LENGTH, self._documents))
+        batches = sequential(self._valid, batch, _VALIDATION_LENGTH, self._documents, self._share)
+        sums: list[float] = [*read(self.model, batches)]
+        total, targets = sums if self._add is None else self._add(sums)
         return total / targets if targets else None
 
     def _unflatten(self, state: dict[str, torch.Tensor]) -> StackState:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from unrolled.training.configuration import TrainingConfig
 
-__all__ = ["DEFAULT_MINUTES", "Budget", "Clock", "Crossings", "rate_at"]
+__all__ = ["DEFAULT_MINUTES", "Budget", "Clock", "Crossings", "Speed", "rate_at"]
 
 DEFAULT_MINUTES = 10.0
 
@@ -98,3 +99,22 @@ class Crossings:
         before = len(self._left)
         self._left = [share for share in self._left if share > progress]
         return len(self._left) < before
+
+
+class Speed:
+    """Targets a second over the last steps, and how long the rest will take."""
+
+    def __init__(self, budget: Budget, step: int, minutes: float) -> None:
+        self._budget = budget
+        self._past: deque[tuple[int, float, int]] = deque([(step, minutes, 0)], maxlen=50)
+
+    def after(self, step: int, targets: int, minutes: float) -> tuple[float, float]:
+        """Targets a second, and seconds left, after a step that ended at so many minutes of training."""
+        self._past.append((step, minutes, self._past[-1][2] + targets))
+        first = self._past[0]
+        seconds = max(60 * (minutes - first[1]), 1e-9)
+        if self._budget.minutes is not None:
+            left = max(0.0, 60 * (self._budget.minutes - minutes))
+        else:
+            left = ((self._budget.steps or step) - step) * seconds / max(step - first[0], 1)
+        return (self._past[-1][2] - first[2]) / seconds, left

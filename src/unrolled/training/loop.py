@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -18,12 +17,13 @@ from unrolled.runs.logs import Logs
 from unrolled.runs.models import load_weights
 from unrolled.tasks import Trainable
 from unrolled.training.averaging import Averaging
-from unrolled.training.budget import Budget, Clock, Crossings, rate_at
+from unrolled.training.budget import Budget, Clock, Crossings, Speed, rate_at
 from unrolled.training.chunks import Chunks
 from unrolled.training.configuration import TrainingConfig
 from unrolled.training.events import Event, SampleDue, Saved, Stepped, Validated
 from unrolled.training.fused import Fused
 from unrolled.training.optimizers import build_optimizer, clip_norm, clip_value
+from unrolled.training.processes import ALONE, Processes
 
 __all__ = ["Snapshot", "Trainer", "Update", "autocast", "seeded"]
 
@@ -98,9 +98,19 @@ class Trainer:
         config: how; `learning_rate` and `precision` must be chosen by now.
         run: where checkpoints and logs go.
         sample_every: steps between samples; at growing intervals if not given, never if 0.
+        processes: those that train together, each with its share of the task; all of them call the same methods, and
+            the first one writes.
     """
 
-    def __init__(self, task: Trainable, config: TrainingConfig, run: Run, *, sample_every: int | None = None) -> None:
+    def __init__(
+        self,
+        task: Trainable,
+        config: TrainingConfig,
+        run: Run,
+        *,
+        sample_every: int | None = None,
+        processes: Processes = ALONE,
+    ) -> None:
         if config.learning_rate is None or config.precision == "auto":
             raise ValueError("the learning rate and the precision are chosen before training")
         self.task, self.config, self.run, self.model = task, config, run, task.model
@@ -111,14 +121,17 @@ class Trainer:
         self._device = self._parameters[0].device
         self._optimizer = build_optimizer(self.model, config, config.learning_rate)
         self._averaging = Averaging(dict(self.model.named_parameters()), config)
-        self._fused = Fused.of(task, config, self._optimizer)
+        self._fused = Fused.of(task, config, self._optimizer) if processes.count == 1 else None
+        self.processes = processes
         self.step, self.epoch, self.minutes = 0, 0.0, 0.0
         self.smoothed = task.uniform_loss()
         self.best: float | None = None
         self._position = task.start()
         self._carried: dict[str, torch.Tensor] = {}
         self._without_better = 0
-        self._stop = False
+        self._asked = self._stop = False
+        self._settled = False
+        processes.spread([*self.model.state_dict().values()])
 
     def restore(self, checkpoint: Checkpoint) -> list[str]:
         """Go on from a checkpoint: weights, optimiser, carried state, position, logs.
@@ -131,15 +144,21 @@ class Trainer:
         """
         where = f"checkpoint {checkpoint.step} of {self.run.path}"
         self.put(Snapshot(checkpoint.model, checkpoint.training, checkpoint.state), where)
-        return rewind(self.run, checkpoint)
+        self.processes.meet()  # what another still reads must not be touched
+        return rewind(self.run, checkpoint) if self.processes.first else []
 
     def snapshot(self) -> Snapshot:
-        """Where training stands, copied; `put` brings it back."""
+        """Where training stands, copied; `put` brings it back.
+
+        The carried state is that of all processes, in the order of the streams: a snapshot does not know how many
+        there were.
+        """
         memories = self._optimizer.state_dict()["state"]
         training = {f"{index}/{key}": value for index, memory in memories.items() for key, value in memory.items()}
         # What an optimiser leaves empty (momentum before the first step) it makes anew.
         training = {name: value for name, value in training.items() if isinstance(value, torch.Tensor)}
-        training |= {f"carried/{name}": value for name, value in self._carried.items()}
+        batch = int(self.processes.sum([_rows(self._carried)])[0])
+        training |= {f"carried/{name}": self.processes.gather(rows, batch) for name, rows in self._carried.items()}
         training |= {f"own/{name}": value for name, value in self._averaging.own().items()}
         state = {
             "step": self.step,
@@ -175,7 +194,7 @@ class Trainer:
         for name, tensor in _copied(snapshot.training).items():
             owner, key = name.split("/", 1)
             if owner == "carried":
-                self._carried[key] = tensor.to(self._device)
+                self._carried[key] = tensor[slice(*self.processes.rows(len(tensor)))].to(self._device)
             elif owner == "own":
                 own[key] = tensor
             else:
@@ -189,8 +208,10 @@ class Trainer:
         self._without_better = 0
 
     def interrupt(self) -> None:
-        """Stop after the step that is under way: save, and raise `Interrupted` from `train`."""
-        self._stop = True
+        """Stop after the step that is under way: save, and raise `Interrupted` from `train`, in all processes."""
+        self._asked = True
+        if self.processes.count == 1:
+            self._stop = True
 
     def train(self, logs: Logs) -> Iterator[Event]:
         """Train until the budget is spent, or patience is.
@@ -209,20 +230,21 @@ class Trainer:
         lines = Crossings([(k + 1) / _LINES for k in range(_LINES)], progress)
         samples = Crossings(_SAMPLES, progress)
         chunks = Chunks(self.budget, shares + _SAMPLES)
-        speed = _Speed(self.budget, self.step, clock.minutes)
+        speed = Speed(self.budget, self.step, clock.minutes)
         with clock.paused():
             if self.step == 0:
                 # From here on there is something to go on from, whenever the machine stops.
                 yield self._save(best=False)
                 if self.sample_every != 0:
                     yield SampleDue(0)
-        saved_at = clock.minutes
+            self.processes.meet()
+        saved_at = self.minutes
         self.model.train()
         while progress < 1 and not (config.patience and self._without_better >= config.patience):
             passes = int(self.epoch)
             updates = self.updates(chunks.length(self.step, config.checkpoint_every, self.sample_every or 0))
             chunks.lasted(len(updates), clock.minutes - self.minutes)
-            self.minutes = clock.minutes
+            self._agree(clock.minutes)
             with clock.paused():
                 per_second, left = speed.after(self.step, sum(update.targets for update in updates), self.minutes)
                 for update in updates:
@@ -244,16 +266,21 @@ class Trainer:
                     if line or update.step == 1:
                         logs.metrics({**asdict(stepped), "minutes": self.minutes})
                     yield stepped
-                if samples.crossed(progress) if self.sample_every is None else self._every(self.sample_every):
+                sampled = samples.crossed(progress) if self.sample_every is None else self._every(self.sample_every)
+                if sampled:
                     with self._averaging.shown():
                         yield SampleDue(self.step)
                 due = validations.crossed(progress) or (not config.validations and int(self.epoch) > passes)
                 validated = self._validate(logs) if due else None
                 if validated is not None:
                     yield validated
-                if due or self._stop or self._every(config.checkpoint_every) or self.minutes - saved_at > _SAVE_MINUTES:
+                late = self.minutes - saved_at > _SAVE_MINUTES
+                saving = due or self._stop or self._every(config.checkpoint_every) or late
+                if saving:
                     yield self._save(best=validated is not None and validated.best)
                     saved_at = self.minutes
+                if sampled or saving:
+                    self.processes.meet()
                 if self._stop and progress < 1:
                     raise Interrupted(
                         f"stopped after step {self.step}; everything is saved in {self.run.path}",
@@ -262,6 +289,17 @@ class Trainer:
 
     def _every(self, steps: int) -> bool:
         return steps > 0 and self.step % steps == 0
+
+    def _agree(self, minutes: float) -> None:
+        """The minutes of the first process, which are those of all; and that all stop where one was asked to."""
+        if self.processes.count == 1:
+            self.minutes = minutes
+            return
+        first = minutes if self.processes.first else 0.0
+        self.minutes, asked = self.processes.sum([first, float(self._asked)], updating=self._settled)
+        self._stop = asked > 0
+        # In the first update kernels are compiled, which may take one longer than another.
+        self._settled = True
 
     def update(self) -> Update:
         """One update of the weights, and nothing else: no clock, no validation, no file.
@@ -303,26 +341,31 @@ class Trainer:
 
     def _update(self) -> Update:
         """One update, operation by operation, which serves every task."""
-        config = self.config
+        config, processes = self.config, self.processes
         rate = self._learning_rate * rate_at(self.budget.progress(self.step, self.minutes), config, self.epoch)
         scale = 0.0
         self._optimizer.zero_grad()
         total, targets = 0.0, 0
         # What is random in a step follows from the seed and the step: nothing of it needs to be saved.
-        with seeded(self._device, config.seed * 1_000_003 + self.step):
+        with seeded(self._device, processes.seed(config.seed * 1_000_003 + self.step)):
             for _ in range(config.accumulate):
                 with autocast(self._device, config.precision):
                     given = self.task.loss(self._position, self._carried)
-                over = given.targets if config.reduction == "mean" else given.sequences
+                counted, sequences = processes.sum([given.targets, given.sequences], updating=self._settled)
+                over = counted if config.reduction == "mean" else sequences
                 if given.targets:
                     goal = given.total if given.penalty is None else given.total + given.targets * given.penalty
                     (goal / (over * config.accumulate)).backward()  # type: ignore[no-untyped-call]
                 self._position, self._carried, self.epoch = given.next, given.state, given.epoch
-                total, targets = total + float(given.total.detach()), targets + given.targets
+                total, targets = total + float(given.total.detach()), targets + int(counted)
                 scale += given.rate / config.accumulate
         rate *= scale
         for group in self._optimizer.param_groups:
             group["lr"] = rate
+        if processes.count > 1:
+            # First the number: who is slower the first time may be so for long, and is waited for here.
+            total = processes.sum([total], updating=self._settled)[0]
+            self._add_up(targets)
         gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
         clip_value(gradients, config.clip_value)
         norm = clip_norm(gradients, config.clip_norm) if gradients else 0.0
@@ -334,6 +377,14 @@ class Trainer:
         loss = total / max(targets, 1)
         self.smoothed = config.smoothing * self.smoothed + (1 - config.smoothing) * loss
         return Update(loss, norm, rate, targets, self.step, self.epoch, self.smoothed)
+
+    def _add_up(self, targets: int) -> None:
+        """Sum the gradients of all processes, of which some may have had no target."""
+        if targets:
+            for parameter in self._parameters:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+            self.processes.add_up([parameter.grad for parameter in self._parameters if parameter.grad is not None])
 
     def _diverged(self, total: float, norm: float, targets: int, rate: float) -> NoReturn:
         raise DivergenceError(
@@ -367,6 +418,7 @@ class Trainer:
         """Whether training can go on from here. What cannot be gone on from takes the place of no checkpoint."""
         with seeded(self._device, 0), torch.no_grad(), autocast(self._device, self.config.precision):
             coming = float(self.task.loss(self._position, self._carried).total)
+        coming = self.processes.sum([coming])[0]
         weights = [*now.model.values(), *(value for name, value in now.training.items() if name.startswith("own/"))]
         return math.isfinite(coming) and all(bool(value.isfinite().all()) for value in weights)
 
@@ -378,28 +430,16 @@ class Trainer:
                 where=str(self.run.path),
                 fix=f"a smaller --learning-rate (say {self._learning_rate / 3:.1g}); the last good checkpoint is kept",
             )
+        if not self.processes.first:
+            return Saved(self.step, self.run.checkpoint(f"{self.step:09d}"))
         path = save(self.run, self.step, now.model, now.training, now.state, best, keep=self.config.keep)
         return Saved(self.step, path)
 
 
+def _rows(carried: Mapping[str, torch.Tensor]) -> int:
+    """In how many sequences states are carried: the length of their first axis."""
+    return next((len(tensor) for tensor in carried.values()), 0)
+
+
 def _copied(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().clone() for name, tensor in tensors.items()}
-
-
-class _Speed:
-    """Targets a second over the last steps, and how long the rest will take."""
-
-    def __init__(self, budget: Budget, step: int, minutes: float) -> None:
-        self._budget = budget
-        self._past: deque[tuple[int, float, int]] = deque([(step, minutes, 0)], maxlen=50)
-
-    def after(self, step: int, targets: int, minutes: float) -> tuple[float, float]:
-        """Targets a second, and seconds left, after a step that ended at so many minutes of training."""
-        self._past.append((step, minutes, self._past[-1][2] + targets))
-        first = self._past[0]
-        seconds = max(60 * (minutes - first[1]), 1e-9)
-        if self._budget.minutes is not None:
-            left = max(0.0, 60 * (self._budget.minutes - minutes))
-        else:
-            left = ((self._budget.steps or step) - step) * seconds / max(step - first[0], 1)
-        return (self._past[-1][2] - first[2]) / seconds, left

@@ -49,8 +49,8 @@ def choose_device(given: str) -> torch.device:
     return device
 
 
-def choose_threads(given: int | None) -> int:
-    """As many as the process may use, if not given.
+def choose_threads(given: int | None, processes: int = 1) -> int:
+    """As many as the process may use, if not given, divided among so many processes on this machine.
 
     Raises:
         ConfigurationError: fewer than one.
@@ -59,7 +59,8 @@ def choose_threads(given: int | None) -> int:
         if given < 1:
             raise ConfigurationError("threads is out of range", expected="at least 1", got=str(given))
         return given
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // processes)
 
 
 def choose_sizes(

@@ -7,9 +7,9 @@ from unrolled.training.events import Event
 __all__ = ["Listener", "counted"]
 
 
-def counted(number: int, what: str) -> str:
-    """A number of things in words: "1 thread", "2 threads"."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+def counted(number: int, what: str, more: str = "s") -> str:
+    """A number of things in words: "1 thread", "2 threads"; `more` is what several have at their end."""
+    return f"{number:,} {what}{'' if number == 1 else more}"
 
 
 class Listener:

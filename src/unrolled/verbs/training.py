@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -26,7 +22,7 @@ from unrolled.kernels.small import is_small
 from unrolled.runs.checkpoints import Checkpoint, load
 from unrolled.runs.configuration import dump_section, load_section
 from unrolled.runs.directory import DEFAULT_ROOT, Run, unique_name
-from unrolled.runs.logs import Logs, truncate_to
+from unrolled.runs.logs import Logs, NoLogs, truncate_to
 from unrolled.runs.models import build_language_model, check_network, load_language_model, section
 from unrolled.tasks.configuration import LanguageModelConfig
 from unrolled.tasks.language_model import LanguageModel, LanguageModelTask
@@ -37,11 +33,14 @@ from unrolled.training.fused import serves_training
 from unrolled.training.loop import Trainer, seeded
 from unrolled.training.memory import keep_freed_memory
 from unrolled.training.precision import Way, measure
+from unrolled.training.processes import Processes, current, joined
+from unrolled.training.signals import interruptible
 from unrolled.verbs.defaults import choose_device, choose_output, choose_sizes, choose_threads
 from unrolled.verbs.listening import Listener, counted
 from unrolled.verbs.naming import stem
 from unrolled.verbs.options import read_options
 from unrolled.verbs.origins import Origin, open_store
+from unrolled.verbs.sharing import agree, check_shares, check_sources, create_run, held, in_turn
 
 __all__ = ["Trained", "resume", "train_lm"]
 
@@ -80,6 +79,7 @@ class Trained:
     spent: float
 
 
+@joined()
 def train_lm(
     paths: str | Path | Sequence[str | Path] = (),
     *,
@@ -114,7 +114,8 @@ def train_lm(
         DivergenceError: training diverged; the last good checkpoint is kept.
         Interrupted: stopped by the user; all is saved.
     """
-    listener = listener or Listener()
+    processes = current()
+    listener = listener if listener is not None and processes.first else Listener()
     origin = None if init_from is None else Origin.open(init_from)
     text, model_config, training, extra = read_options(options, recipe, None if origin is None else origin.network)
     if sample_every is None:
@@ -123,30 +124,42 @@ def train_lm(
         equations = origin.equations
     equations = equations or find_cell(model_config.cell)
     model_config = replace(model_config, cell=equations.name)
-    device, threads = choose_device(training.device), choose_threads(training.threads)
+    device, threads = choose_device(training.device), choose_threads(training.threads, processes.local_count)
     torch.set_num_threads(threads)
 
     names = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    check_sources(processes, [*names, *train, *valid, *test])
     sources = SplitSources.find(names, train=train, valid=valid, test=test)
     name = f"{stem(names[0] if names else '', sources)}-{equations.name}"
     path = Path(run) if run is not None else DEFAULT_ROOT / unique_name(DEFAULT_ROOT, name)
-    Run.check_free(path)
-    store = prepare(sources, text, progress=listener.preparing, processes=threads)
+    path = Path(processes.of_the_first(str(path)))
+    if processes.first:
+        Run.check_free(path)
+    store = in_turn(processes, lambda: prepare(sources, text, progress=listener.preparing, processes=threads))
     model_config, training = choose_sizes(
-        equations, model_config, training, train_tokens=len(store.split("train")), threads=threads, device=device
+        equations,
+        model_config,
+        training,
+        train_tokens=len(store.split("train")),
+        threads=threads * processes.count,
+        device=device,
     )
     model_config = choose_output(model_config, store.vocabulary)
+    model_config, training = agree(processes, model_config), agree(processes, replace(training, threads=threads))
+    check_shares(processes, training, store)
     with seeded(torch.device("cpu"), training.seed):
         model = LanguageModel(store.vocabulary.size, equations, model_config, counts=store.vocabulary.counts)
     if origin is not None:
         origin.give(model, store.vocabulary)
-    model.to(device, _DTYPES.get(training.precision, torch.float32))
-    task = _task(model, store, text, training)
+    model.to(processes.device(device), _DTYPES.get(training.precision, torch.float32))
+    task = _task(model, store, text, training, processes)
     seconds: dict[str, float] = {}
     ways = _ways(task, training)
     if len(ways) > 1:
         listener.doing("measuring " + ", ".join(map(str, ways)))
     way, seconds = measure(task, ways, model.recurrent.use)
+    way = Way(*processes.of_the_first([*way]))
+    model.recurrent.use(way.kernel)
     training = replace(training, precision=way.precision)
     config = {
         "task": "lm",
@@ -168,13 +181,15 @@ def train_lm(
             "device": str(device),
             "torch": torch.__version__,
             "seconds_a_batch": seconds,
+            "processes": processes.count,
         },
     }
-    opened = Run.create(path, config, store.vocabulary.to_json())
-    with opened.exclusive():
+    opened = create_run(processes, path, config, store.vocabulary.to_json())
+    with held(processes, opened):
         return _conduct(opened, task, training, store, text, listener, sample_every)
 
 
+@joined()
 def resume(
     run: str | Path,
     *,
@@ -203,7 +218,8 @@ def resume(
         ConfigurationError: the new budget is spent already.
         DivergenceError, Interrupted: see `train_lm`.
     """
-    listener = listener or Listener()
+    processes = current()
+    listener = listener if listener is not None and processes.first else Listener()
     opened = Run.open(run)
     check_network(opened)
     if opened.config.get("task") != "lm":
@@ -216,22 +232,31 @@ def resume(
     if extended:
         # Checked like any other options, as they may come from a command line.
         training = load_section(TrainingConfig, {**dump_section(training), **budget}, "the new budget")
-    placed = choose_device(device or str(opened.config["measured"]["device"]))
-    torch.set_num_threads(choose_threads(training.threads if threads is None else threads))
+    measured = opened.config["measured"]
+    placed = choose_device(device or str(measured["device"]))
+    begun_by = measured.get("processes", 1)
+    if begun_by != processes.count:
+        listener.note(
+            f"the run was begun by {counted(begun_by, 'process', 'es')} and goes on with {processes.count}: its "
+            "streams are divided anew, and the last digits may differ"
+        )
+    if threads is None and begun_by == processes.count:
+        threads = training.threads
+    torch.set_num_threads(choose_threads(threads, processes.local_count))
     with seeded(torch.device("cpu"), training.seed):
         model, vocabulary = build_language_model(opened)
-    store = open_store(opened, text, vocabulary, listener)
+    store = in_turn(processes, lambda: open_store(opened, text, vocabulary, listener))
+    check_shares(processes, training, store)
     begun, origin = _begun(opened, checkpoint), opened.config.get("init_from")
     if not begun and origin is not None:
         Origin.open(origin["run"], str(origin["checkpoint"])).give(model, vocabulary)
-    model.to(placed, _DTYPES.get(training.precision, torch.float32))
-    measured = opened.config["measured"]
+    model.to(processes.device(placed), _DTYPES.get(training.precision, torch.float32))
     if str(placed) == str(measured["device"]):
         # What was measured is part of the run: another kernel gives other last digits.
         model.recurrent.use(measured["kernel"])
-    task = _task(model, store, text, training)
+    task = _task(model, store, text, training, processes)
     sample_every = opened.config.get("sample_every")
-    with opened.exclusive():
+    with held(processes, opened):
         loaded = load(opened, checkpoint) if begun else None
         if loaded is not None:
             spent = Budget.of(training, task.batches_per_epoch()).progress(loaded.step, loaded.state["minutes"])
@@ -245,7 +270,7 @@ def resume(
             latest = max(map(int, opened.checkpoint_names()))
             if latest > loaded.step:
                 listener.note(f"steps {loaded.step + 1} to {latest} are given up: going on from step {loaded.step}")
-        if extended:
+        if extended and processes.first:
             opened = opened.with_config({**opened.config, "training": dump_section(training)})
         return _conduct(opened, task, training, store, text, listener, sample_every, loaded, extended=extended)
 
@@ -255,7 +280,9 @@ def _begun(run: Run, checkpoint: str) -> bool:
     return checkpoint != "last" or (run.path / "last").exists() or any(int(name) > 0 for name in run.checkpoint_names())
 
 
-def _task(model: LanguageModel, store: TokenStore, text: TextConfig, training: TrainingConfig) -> LanguageModelTask:
+def _task(
+    model: LanguageModel, store: TokenStore, text: TextConfig, training: TrainingConfig, processes: Processes
+) -> LanguageModelTask:
     assert training.batch is not None
     keep_freed_memory()
     return LanguageModelTask(
@@ -269,7 +296,13 @@ def _task(model: LanguageModel, store: TokenStore, text: TextConfig, training: T
         shift=training.shift,
         vary=training.random_lengths,
         valid_limit=training.valid_limit,
+        **_together(processes),
     )
+
+
+def _together(processes: Processes) -> dict[str, Any]:
+    """How streams are shared among the processes, where there are several."""
+    return {} if processes.count == 1 else {"share": processes.rows, "add": processes.sum}
 
 
 def _conduct(
@@ -284,9 +317,11 @@ def _conduct(
     extended: bool = False,
 ) -> Trained:
     """Train, show, and look at the result once more as a whole. The run is held by the caller."""
-    trainer = Trainer(task, training, run, sample_every=sample_every)
+    processes = current()
+    trainer = Trainer(task, training, run, sample_every=sample_every, processes=processes)
     if checkpoint is None:
-        truncate_to(run, {"metrics.jsonl": 0, "samples.txt": 0})
+        if processes.first:
+            truncate_to(run, {"metrics.jsonl": 0, "samples.txt": 0})
     else:
         for note in trainer.restore(checkpoint):
             listener.note(note)
@@ -295,10 +330,10 @@ def _conduct(
     begun_at = trainer.step
     listener.started(str(run.path), _facts(run, task.model, training, store))
     seed = training.seed
-    with _interruptible(trainer), Logs(run) as logs:
+    with interruptible(trainer.interrupt), Logs(run) if processes.first else NoLogs() as logs:
         for event in trainer.train(logs):
             listener.event(event)
-            if isinstance(event, SampleDue):
+            if isinstance(event, SampleDue) and processes.first:
                 sample = _sample(task.model, store.vocabulary, seed, f"training diverged at step {event.step}", run)
                 logs.sample(f"step {event.step}, {trainer.smoothed:.3f} nats", sample)
                 listener.sampled(event.step, sample)
@@ -309,9 +344,15 @@ def _conduct(
     valid = None
     if trainer.best is not None:
         best, vocabulary, _ = load_language_model(run)
-        tokens = store.split("valid")
         best.to(next(task.model.parameters()).device)
-        valid = evaluate(best, vocabulary, tokens, documents=text.documents, progress=listener.reading)
+        valid = evaluate(
+            best,
+            vocabulary,
+            store.split("valid"),
+            documents=text.documents,
+            progress=listener.reading,
+            **_together(processes),
+        )
     budget, spent = next((name, value) for name in _BUDGETS if (value := getattr(training, name)))
     return Trained(run.path, trainer.step, trainer.minutes, trainer.epoch, task.model.size, valid, budget, float(spent))
 
@@ -327,32 +368,6 @@ def _sample(model: LanguageModel, vocabulary: Vocabulary, seed: int, diverged: s
         raise DivergenceError(f"{diverged}: {error.problem}", where=str(run.path), fix=fix) from error
     finally:
         model.train(before)
-
-
-@contextlib.contextmanager
-def _interruptible(trainer: Trainer) -> Iterator[None]:
-    """The first Ctrl-C (or a request to terminate) saves and stops; the second does what it did before."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    # What is ignored stays so (a shell's job in the background); a handler that is not Python's could not be put back.
-    before = {number: handler for number, handler in found.items() if handler not in (signal.SIG_IGN, None)}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        trainer.interrupt()
-        restore()
-
-    for number in before:
-        signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        restore()
 
 
 def _facts(run: Run, model: LanguageModel, training: TrainingConfig, store: TokenStore) -> dict[str, str]:
