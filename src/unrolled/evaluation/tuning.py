@@ -19,7 +19,7 @@ __all__ = ["Wanted", "tune"]
 
 # Where the search for a number of dynamic evaluation begins, by its rule, and the first factor it goes on by.
 _RATES: dict[Rule, float] = {"sgd": 0.1, "rms": 3e-5}
-_DECAYS: dict[Rule, float] = {"sgd": 3e-3, "rms": 3e-3}
+_DECAYS: dict[Rule, float] = {"sgd": 3e-3, "rms": 3e-4}
 _FACTOR = 3.0
 _SHARES = (0.0, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.13, 0.16, 0.2, 0.25, 0.3, 0.4)
 
@@ -80,7 +80,7 @@ def tune(
     """The numbers that suit a text best.
 
     Rate and decay of dynamic evaluation are found first, one after the other, by going on by a factor of 3 as long as
-    the loss falls, then by its root once around the best; then temperature, flatness and share together on a grid, and
+    the loss falls, then by its root; then temperature, flatness and share together on a grid, and
     on a finer one around the best. All other numbers stay as they are given.
 
     Args:
@@ -155,7 +155,7 @@ def _tune_dynamic(
         return best
 
     best = first
-    for factor, most in ((_FACTOR, 6), (math.sqrt(_FACTOR), 1)):
+    for factor, most in ((_FACTOR, 6), (math.sqrt(_FACTOR), 3)):
         for name, value in (("rate", wanted.rate), ("decay", wanted.decay)):
             if value is None:
                 best = climb(best, name, factor, most)
