@@ -35,6 +35,7 @@ from unrolled.errors import ConfigurationError
         ({"min_count": True}, "min_count is not a count"),
         ({"min_count": 2.0}, "min_count is not a count"),
         ({"unit": "byte", "min_count": 2}, "min_count folds characters, and with unit 'byte' there are none"),
+        ({"shuffle_block": 1}, "shuffle_block is out of range\n  expected: 0, or a number of tokens from 2 on"),
         ({"split": "90/10"}, "split is not three numbers\n  expected: train/valid/test in percent"),
         ({"split": "a/b/c"}, "split is not three numbers"),
         ({"split": "90//10"}, "split is not three numbers"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from unrolled.data.blocks import Blocks
 from unrolled.data.configuration import Documents
 from unrolled.data.store import Tokens
 from unrolled.data.streams import Batch, StreamPosition, Streams, choose_batch, sequential, windows
@@ -303,3 +305,65 @@ def test_what_several_read_is_what_one_reads(
     ]
     assert np.array_equal(np.concatenate([own.stretch(begin, 3).x for own in shares], axis=2), of_all.x)
     assert np.array_equal(np.concatenate([own.batch(begin).y.numpy() for own in shares]), of_all.y[0].T)
+
+
+@given(st.data())
+def test_shuffled_blocks(data: st.DataObject) -> None:
+    """Of a numbered text: every token that is read follows the one before it in the text, or begins a block."""
+    total, block = data.draw(st.integers(20, 200)), data.draw(st.integers(2, 12))
+    size, length = data.draw(st.integers(1, 2)), data.draw(st.integers(1, 6))
+    documents = data.draw(st.sampled_from(["carry", "reset"]))
+    starts = np.array(sorted({0, *data.draw(st.lists(st.integers(1, total - 1), max_size=4))}), np.int64)
+    tokens = Tokens(np.arange(total), starts)
+    options: dict[str, Any] = {"seed": 3, "shift": data.draw(st.booleans()), "documents": documents, "block": block}
+    streams = Streams(tokens, size, length, **options)
+    orders = []
+    for epoch in range(3):
+        seen: list[int] = []
+        for chunk in range(streams.chunks_per_epoch(epoch)):
+            position = StreamPosition(epoch, chunk)
+            batch, again = streams.batch(position), Streams(tokens, size, length, **options).batch(position)
+            assert batch.x.equal(again.x)
+            assert batch.y.equal(again.y)
+            assert batch.resets is not None
+            weights = torch.ones(batch.y.shape) if batch.weights is None else batch.weights
+            assert (batch.y == batch.x + 1)[weights > 0].all()
+            ends = batch.y[weights == 0].tolist()
+            begins = batch.x[batch.resets].tolist()
+            inside = [token for token in [*ends, *begins] if documents == "carry" or token not in starts.tolist()]
+            assert len({token % block for token in inside}) <= 1  # all blocks of an epoch begin at one phase
+            seen += batch.x.flatten().tolist()
+        assert len(set(seen)) == len(seen)
+        orders.append(seen)
+    count = min(5, streams.chunks_per_epoch(0))
+    together = streams.stretch(StreamPosition(), count)
+    assert together.resets is not None
+    assert together.weights is not None
+    for chunk in range(count):
+        batch = streams.batch(StreamPosition(0, chunk))
+        assert batch.resets is not None
+        np.testing.assert_array_equal(together.x[chunk].T, batch.x.numpy())
+        np.testing.assert_array_equal(together.y[chunk].T, batch.y.numpy())
+        np.testing.assert_array_equal(together.resets[chunk].T, batch.resets.numpy())
+        expected = np.ones(batch.y.shape) if batch.weights is None else batch.weights.numpy()
+        np.testing.assert_array_equal(together.weights[chunk].T, expected)
+
+
+def test_blocks_cover_the_text_and_their_order_changes() -> None:
+    blocks = Blocks(1003, 10, seed=1)
+    assert len(blocks) == 1000
+    orders = [blocks.places(np.arange(1000), epoch) for epoch in range(4)]
+    for order in orders:
+        assert len(set(order.tolist())) == 1000
+        assert 0 <= order.min() <= order.max() < 1003
+        assert (np.diff(order.reshape(100, 10)) == 1).all()
+    assert len({tuple(order.tolist()) for order in orders}) == 4
+    assert blocks.places(np.arange(1000), 0).tolist() == orders[0].tolist()
+    assert Blocks(1003, 10, seed=2).places(np.arange(1000), 0).tolist() != orders[0].tolist()
+    # The same in every release: a run that is resumed goes on in the order it began with.
+    assert (Blocks(100, 10, seed=0).places(np.arange(100), 0)[::10] // 10).tolist() == [5, 6, 2, 1, 9, 3, 7, 8, 0, 4]
+
+
+def test_a_text_too_short_for_a_block() -> None:
+    with pytest.raises(DataError, match="too short for one block\n  expected: at least 50 tokens\n  got: 49"):
+        Blocks(49, 50, seed=0)

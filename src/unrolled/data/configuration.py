@@ -32,6 +32,8 @@ class TextConfig:
             "rules" (punctuation, numbers and English contractions too, marked so that text can be put together again).
         errors: what a byte that is not UTF-8 does: "strict" stops with its offset, "replace" reads it as U+FFFD.
         documents: what happens to the state between two files: "carry" keeps it, "reset" empties it.
+        shuffle_block: read the training part in blocks of so many tokens, in a new order each pass, each from an empty
+            state; 0 reads it in its own order.
         split: train/valid/test, in percent of all tokens, three numbers that add up to 100, cut in this order.
 
     Raises:
@@ -45,6 +47,7 @@ class TextConfig:
     errors: DecodingErrors = "strict"
     documents: Documents = "carry"
     split: str = "90/5/5"
+    shuffle_block: int = 0
 
     def __post_init__(self) -> None:
         choices = {"unit": Unit, "splitter": Splitter, "errors": DecodingErrors, "documents": Documents}
@@ -59,6 +62,16 @@ class TextConfig:
                 "min_count folds characters, and with unit 'byte' there are none to fold",
                 got=f"min_count {self.min_count}",
                 fix="leave min_count at 1, or choose unit 'char'",
+            )
+        if (
+            not isinstance(self.shuffle_block, int)
+            or isinstance(self.shuffle_block, bool)
+            or not (self.shuffle_block == 0 or self.shuffle_block >= 2)
+        ):
+            raise ConfigurationError(
+                "shuffle_block is out of range",
+                expected="0, or a number of tokens from 2 on",
+                got=repr(self.shuffle_block),
             )
         _check_words(self)
         _read_split(self.split)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from unrolled.data.blocks import Blocks
 from unrolled.data.configuration import Documents
 from unrolled.data.store import Tokens
 from unrolled.data.vocabulary import IntArray
@@ -107,9 +108,11 @@ class Streams:
         vary: whether the lengths of chunks are drawn.
         documents: "reset" to mark the first token of each document, and not to count its prediction from another's.
         rows: the half-open range of streams that batches hold, where several processes share them; all if not given.
+        block: where above 0, the text is read in blocks of so many tokens, in an order drawn for each epoch (see
+            `blocks.Blocks`); the first token of each is marked as with documents.
 
     Raises:
-        DataError: the text is too short for one chunk in each stream.
+        DataError: the text is too short for one chunk in each stream, or for one block.
     """
 
     def __init__(
@@ -123,11 +126,13 @@ class Streams:
         documents: Documents = "carry",
         vary: bool = False,
         rows: tuple[int, int] | None = None,
+        block: int = 0,
     ) -> None:
         if batch < 1 or length < 1:
             raise ValueError(f"batch and length are counts from 1 on, got {batch} and {length}")
         self._tokens, self._length, self._seed, self._shift, self._documents = tokens, length, seed, shift, documents
-        self._n, self._vary = (len(tokens) - 1) // batch, vary
+        self._blocks = Blocks(len(tokens), block, seed) if block else None
+        self._n, self._vary = (len(self._blocks or tokens) - 1) // batch, vary
         self._begins = np.arange(*(rows or (0, batch))) * self._n
         self._cuts: tuple[int, IntArray] | None = None
         if self._n < length:
@@ -160,7 +165,11 @@ class Streams:
             steps = end - start
         follows = StreamPosition(epoch, chunk + 1) if chunk + 1 < chunks else StreamPosition(epoch + 1)
         starts = self._begins + start
-        return _cut(self._tokens, starts, steps, self._documents, fresh=chunk == 0, follows=follows)
+        if self._blocks is None:
+            return _cut(self._tokens, starts, steps, self._documents, fresh=chunk == 0, follows=follows)
+        ids, first = self._read(starts[:, None] + np.arange(steps + 1), epoch)
+        assert first is not None
+        return _batch(ids, first, ~first[:, 1:], fresh=chunk == 0, follows=follows)
 
     def stretch(self, position: StreamPosition, count: int) -> Stretch:
         """The `count` batches from a position on: what `batch` gives one by one, many times faster.
@@ -170,22 +179,23 @@ class Streams:
         """
         if self._vary:
             raise ValueError("batches of different lengths are no stretch")
-        starts, chunks, totals, epochs = [], [], [], []
+        steps, streams = np.arange(self._length + 1)[:, None], self._begins
+        read, chunks, totals, epochs = [], [], [], []
         epoch, chunk = position.epoch, position.chunk
         while count:
             total = self.chunks_per_epoch(epoch)
             here = np.arange(chunk, min(chunk + count, total))
-            starts.append(self._offset(epoch) + here * self._length)
+            starts = self._offset(epoch) + here * self._length
+            read.append(self._read(starts[:, None, None] + steps + streams, epoch))
             chunks.append(here)
             totals.append(np.full(len(here), total))
             epochs.append(np.full(len(here), epoch))
             count -= len(here)
             epoch, chunk = (epoch, chunk + len(here)) if chunk + len(here) < total else (epoch + 1, 0)
         within = np.concatenate(chunks)
-        steps, streams = np.arange(self._length + 1)[:, None], self._begins
-        positions = np.concatenate(starts)[:, None, None] + steps + streams
-        ids = self._tokens.ids[positions].astype(np.int64)
-        first = _among(positions, self._tokens.document_starts) if self._documents == "reset" else None
+        ids = np.concatenate([part for part, _ in read])
+        marks = [part for _, part in read if part is not None]
+        first = np.concatenate(marks) if marks else None
         ended = within + 1 == np.concatenate(totals)
         done = np.where(ended, 0.0, (within + 1) / np.concatenate(totals))
         return Stretch(
@@ -197,6 +207,16 @@ class Streams:
             epochs=np.concatenate(epochs) + ended + done,
             next=StreamPosition(epoch, chunk),
         )
+
+    def _read(self, positions: IntArray, epoch: int) -> tuple[IntArray, npt.NDArray[np.bool_] | None]:
+        """The tokens at some positions of an epoch, and which of them begin a document or a block; None for none."""
+        places = positions if self._blocks is None else self._blocks.places(positions, epoch)
+        ids = self._tokens.ids[places].astype(np.int64)
+        first = _among(places, self._tokens.document_starts) if self._documents == "reset" else None
+        if self._blocks is None:
+            return ids, first
+        begins = positions % self._blocks.size == 0
+        return ids, begins if first is None else begins | first
 
     def _borders(self, epoch: int) -> IntArray:
         """Where in each stream the chunks of an epoch begin, and at last where the last ends; of lengths that vary."""
@@ -305,17 +325,28 @@ def _cut(
     # A row that has ended before the others may reach one token beyond the text; that one has weight 0.
     ids = tokens.ids[np.minimum(positions, len(tokens) - 1)].astype(np.int64)
     weights: npt.NDArray[np.bool_] | None = None
-    resets: npt.NDArray[np.bool_] | None = None
+    first: npt.NDArray[np.bool_] | None = None
     if ends is not None and int(starts.max() + steps) > int(ends.min()):
         weights = positions[:, 1:] <= ends[:, None]
     if documents == "reset":
         first = _among(positions, tokens.document_starts)
-        resets = first[:, :-1].copy()
         weights = ~first[:, 1:] if weights is None else weights & ~first[:, 1:]
+    return _batch(ids, first, weights, fresh=fresh, follows=follows)
+
+
+def _batch(
+    ids: IntArray,
+    first: npt.NDArray[np.bool_] | None,
+    weights: npt.NDArray[np.bool_] | None,
+    *,
+    fresh: bool,
+    follows: StreamPosition,
+) -> Batch:
+    """The batch of tokens (B, T + 1), those marked that the state is emptied before, and the weights of targets."""
     return Batch(
         x=torch.from_numpy(ids[:, :-1].copy()),
         y=torch.from_numpy(ids[:, 1:].copy()),
-        resets=None if resets is None else torch.from_numpy(resets),
+        resets=None if first is None else torch.from_numpy(first[:, :-1].copy()),
         weights=None if weights is None or weights.all() else torch.from_numpy(weights.astype(np.float32)),
         fresh=fresh,
         next=follows,

@@ -286,6 +286,7 @@ class LanguageModelTask:
         documents: what happens to the state between documents.
         shift: begin each pass over the text at another offset.
         vary: draw the lengths of sequences around T, and let the learning rate follow them.
+        block: read the text in shuffled blocks of so many tokens; 0 reads it in its order.
         valid_limit: validate on at most so many tokens, the first ones.
         share: from a number of streams to the half-open range of those that are read here, where several processes
             train together; all if not given.
@@ -304,6 +305,7 @@ class LanguageModelTask:
         documents: Documents = "carry",
         shift: bool = True,
         vary: bool = False,
+        block: int = 0,
         valid_limit: int | None = None,
         share: Callable[[int], tuple[int, int]] | None = None,
         add: Callable[[list[float]], list[float]] | None = None,
@@ -320,6 +322,7 @@ class LanguageModelTask:
             documents=documents,
             vary=vary,
             rows=None if share is None else share(batch),
+            block=block,
         )
         self._documents: Documents = documents
         keep = len(valid) if valid_limit is None else min(len(valid), valid_limit)

@@ -295,6 +295,7 @@ def _task(
         documents=text.documents,
         shift=training.shift,
         vary=training.random_lengths,
+        block=text.shuffle_block,
         valid_limit=training.valid_limit,
         **_together(processes),
     )
