@@ -97,3 +97,13 @@ def test_a_device_that_is_not_there(name: str) -> None:
     with pytest.raises(ConfigurationError, match=f"device '{name}'") as caught:
         choose_device(name)
     assert caught.value.expected == "cpu, cuda, mps or auto"
+
+
+def test_a_large_vocabulary_leaves_time_for_fewer_passes() -> None:
+    training, options = TrainingConfig(minutes=20.0), {"train_tokens": 930_000, "threads": 2, "device": CPU}
+    few, many = (
+        choose_sizes(find_cell("lstm"), LanguageModelConfig(), training, symbols=symbols, **options)[0]  # type: ignore[arg-type]
+        for symbols in (100, 10_000)
+    )
+    assert few.hidden_size == many.hidden_size
+    assert few.dropout > many.dropout > 0.3  # type: ignore[operator]

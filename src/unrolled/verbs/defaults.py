@@ -71,11 +71,13 @@ def choose_sizes(
     train_tokens: int,
     threads: int,
     device: torch.device,
+    symbols: int = 0,
 ) -> tuple[LanguageModelConfig, TrainingConfig]:
     """Fill in what is None.
 
     The arithmetic that a budget buys, C = 6 · parameters · tokens, is spent on a network that sees about 4 symbols a
-    parameter; a small text bounds the parameters, and dropout grows with the passes over the text.
+    parameter; a small text bounds the parameters, and dropout grows with the passes over the text. The output layer's
+    arithmetic, of so many `symbols`, makes passes fewer.
     """
     batch = training.batch or choose_batch(train_tokens, training.length, _STREAMS)
     hidden = model.hidden_size
@@ -88,7 +90,7 @@ def choose_sizes(
         wanted = min(wanted, _PARAMETERS_PER_TOKEN * train_tokens)
         ideal = math.sqrt(max(wanted, 1.0) / per_square)
         hidden = min(_LADDER, key=lambda size: abs(math.log(size / ideal)))
-    parameters = per_square * hidden**2
+    parameters = per_square * hidden**2 + symbols * hidden
     tokens = _planned_tokens(training, batch, train_tokens) if work == math.inf else work / 6 / parameters
     passes = tokens / train_tokens
     dropout = model.dropout

@@ -90,4 +90,13 @@ RECIPES: dict[str, dict[str, Any]] = {
         "average": "triggered",
         "validations": 0,
     },
+    # Ours, for a small text of words and a given number of minutes; size and dropout follow from text and budget.
+    "fast": {
+        "unit": "word",
+        "tied": True,
+        "batch": 20,
+        "length": 35,
+        "learning_rate": 3e-3,
+        "clip_norm": 0.5,
+    },
 }
