@@ -17,13 +17,14 @@ PIECES = [(at, f"piece {at} of the sea\nwith \x00 and é and {'word ' * at}\n") 
 
 
 @pytest.mark.parametrize("unit", ["word", "subword"])
-def test_processes_cut_as_one_does(unit: str) -> None:
+def test_processes_cut_as_one_does(unit: str, capfd: pytest.CaptureFixture[str]) -> None:
     alone = list(workers.cut_in_processes(unit, PIECES, 1))
     shared = list(workers.cut_in_processes(unit, PIECES, 3))
     for (tag, text), (found_tag, runs, places), (_, own_runs, own_places) in zip(PIECES, shared, alone, strict=True):
         assert found_tag == tag
         assert (runs, places.tolist()) == (own_runs, own_places.tolist())
         assert [runs[at] for at in places.tolist()] == workers.CUTS[unit](text)
+    assert capfd.readouterr() == ("", "")  # a worker says nothing to the user
 
 
 @pytest.mark.parametrize("unit", ["word", "subword"])

@@ -23,8 +23,9 @@ from unrolled.data.splitting import raw_words
 from unrolled.data.subwords import segments
 from unrolled.errors import UnrolledError
 
-__all__ = ["CUTS", "cut_in_processes", "number"]
+__all__ = ["CUTS", "cut_in_processes", "number", "work"]
 
+_PROGRAM = "import sys; from unrolled.data.workers import work; work(sys.argv[1], sys.stdin.buffer, sys.stdout.buffer)"
 _HEAD = np.dtype("<u8")
 _RAW = np.dtype("<u4")
 _Tag = TypeVar("_Tag")
@@ -91,7 +92,7 @@ def _start(unit: str) -> subprocess.Popen[bytes]:
     here = str(Path(__file__).parents[2])
     path = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.Popen(
-        [sys.executable, "-m", "unrolled.data.workers", unit],
+        [sys.executable, "-c", _PROGRAM, unit],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
@@ -132,8 +133,8 @@ def _ended(worker: subprocess.Popen[bytes]) -> UnrolledError:
     )
 
 
-def _work(unit: str, given: IO[bytes], taken: IO[bytes]) -> None:
-    """Answer pieces until there are no more."""
+def work(unit: str, given: IO[bytes], taken: IO[bytes]) -> None:
+    """What a worker does: it answers pieces until there are no more."""
     while len(head := given.read(_HEAD.itemsize)) == _HEAD.itemsize:
         runs, places = number(CUTS[unit], given.read(int(np.frombuffer(head, _HEAD)[0])).decode())
         blob = b"".join(runs)
@@ -142,7 +143,3 @@ def _work(unit: str, given: IO[bytes], taken: IO[bytes]) -> None:
         taken.write(blob)
         taken.write(places.tobytes())
         taken.flush()
-
-
-if __name__ == "__main__":
-    _work(sys.argv[1], sys.stdin.buffer, sys.stdout.buffer)
