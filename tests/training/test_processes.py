@@ -177,6 +177,13 @@ def test_what_is_wrong_is_said_once(
     assert processes[1].stderr == ""
 
 
+def test_an_ngram_model_is_counted_in_one(group: Group, corpus: Path) -> None:
+    processes = group("train", "lm", corpus, "--model", "ngram", "--order", "2")
+    assert ended(processes) == [2, 2]
+    assert "counting an n-gram model is done in one process" in processes[0].stderr
+    assert processes[1].stderr == ""
+
+
 def test_what_is_wrong_in_one_is_said_by_it(
     start: Callable[..., Any], told: Callable[[int, int], dict[str, str]], corpus: Path, tmp_path: Path
 ) -> None:

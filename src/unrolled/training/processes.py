@@ -24,7 +24,7 @@ from unrolled.errors import ConfigurationError, ProcessError, UnrolledError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["ALONE", "Processes", "current", "is_first", "joined"]
+__all__ = ["ALONE", "Processes", "current", "is_first", "joined", "refuse_several"]
 
 _SILENCE = timedelta(seconds=45)  # in the middle of an update
 _PATIENCE = timedelta(days=1)  # while another may be preparing a text, validating or saving
@@ -34,6 +34,14 @@ _BEHIND_THE_FIRST = 3.0  # seconds in which the first process may say what anoth
 def is_first() -> bool:
     """Whether this process is the one that shows and writes; without torch, for the command line."""
     return int(os.environ.get("RANK", 0)) == 0 or int(os.environ.get("WORLD_SIZE", 1)) == 1
+
+
+def refuse_several(what: str) -> None:
+    """Say that something is done in one process (`ConfigurationError` where `torchrun` has started several)."""
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        error = ConfigurationError(f"{what} is done in one process", fix="leave out torchrun")
+        error.told = os.environ.get("LOCAL_RANK", "0") != "0"
+        raise error
 
 
 @dataclass(frozen=True, eq=False)

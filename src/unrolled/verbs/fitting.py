@@ -21,6 +21,7 @@ from unrolled.runs.logs import Logs
 from unrolled.tasks.ngram_configuration import NGramConfig
 from unrolled.tasks.ngram_model import NGramModel
 from unrolled.tasks.ngram_task import NGramTask, Tried, resets_lines
+from unrolled.training.processes import refuse_several
 from unrolled.verbs.listening import Listener, counted
 from unrolled.verbs.naming import stem
 
@@ -79,6 +80,7 @@ def fit_lm(
         InputError: something of this is wrong; nothing was fitted.
         StorageError: the disk is full; nothing is left of what was begun.
     """
+    refuse_several("counting an n-gram model")
     listener = listener or Listener()
     text, config = read_fitting_options(options)
     names = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
