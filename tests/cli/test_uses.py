@@ -80,3 +80,46 @@ def test_suggestions_key_by_key(trained: Path, monkeypatch: pytest.MonkeyPatch) 
     os.close(master)
     (best, *_) = suggester.suggest("the ol")
     assert f"the {best.word} " in seen.decode().rpartition("\x1b[0J")[2]
+
+
+# ---- correction
+
+
+def test_a_text_is_corrected(unrolled: Unrolled, trained: Path) -> None:
+    Path("text").write_text("the olld sea rose,\nadn fell.\n")
+    plain = unrolled("correct", trained, "text", "--min-count", "2", "--novelty", "12")
+    assert plain.status == 0
+    assert plain.out == "the old sea rose,\nand fell.\n"
+    found = json.loads(
+        unrolled("correct", trained, "-", "--json", "--novelty", "12", stdin=Path("text").read_bytes()).out
+    )
+    assert found["text"] == plain.out
+    assert [(edit["before"], edit["after"]) for edit in found["edits"]] == [("olld", "old"), ("adn", "and")]
+    assert all(0.5 <= edit["p"] <= 1 for edit in found["edits"])
+    Path("words").write_text("olld adn sea rose fell the\n" * 5)
+    assert unrolled("correct", trained, "text", "--words", "words", "--novelty", "12").out == Path("text").read_text()
+
+
+def test_a_trial_stands_beside_plain_frequencies(unrolled: Unrolled, trained: Path, corpus: Path) -> None:
+    rows = json.loads(unrolled("correct", trained, corpus, "--trial", "4", "--json").out)["trial"]
+    assert [row["by"] for row in rows] == ["model", "frequency"]
+    assert all(row["sentences"] == 4 for row in rows)
+    assert "share corrected" in unrolled("correct", trained, corpus, "--trial", "4").out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--trial", "0"), "a trial needs sentences"),
+        (("--trial", "99999"), "the text has too few sentences"),
+        (("--spelling", "2"), "error rates are probabilities"),
+        (("--words", "nowhere"), "there is no such file or directory"),
+        (("--min-count", "99999"), "there are no words to correct with"),
+    ],
+)
+def test_wrong_input_for_correction(
+    unrolled: Unrolled, trained: Path, corpus: Path, options: tuple[str, ...], message: str
+) -> None:
+    result = unrolled("correct", trained, corpus, *options)
+    assert result.status == 2
+    assert message in result.err

@@ -90,3 +90,22 @@ def test_bytes_that_are_no_character_are_not_suggested(tmp_path: Path) -> None:
 def test_numbers_that_make_no_sense(trained: Path, options: dict[str, int]) -> None:
     with pytest.raises(ConfigurationError, match="is too small"):
         Suggester(open_run(trained), **options)
+
+
+def test_a_model_of_words_is_asked_for_the_whole_word(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("the sea rose and the sun set\nthe sea fell and the sand shone\n" * 60)
+    options: dict[str, Any] = {"hidden_size": 12, "layers": 1, "batch": 4, "length": 12, "threads": 1, "steps": 60}
+    run = train_lm(
+        [str(tmp_path / "text")], run=tmp_path / "run", unit="word", learning_rate=0.02, sample_every=0, **options
+    ).run
+    model = open_run(run)
+    found = Suggester(model, count=9).suggest("and the s")
+    rows = dict(zip(model.vocabulary.symbols, np.exp(log_p(model, "and the")), strict=True))
+    begins = {word: p for word, p in rows.items() if word.startswith("s")}
+    assert {each.word for each in found} == set(begins) == {"sea", "sun", "set", "sand", "shone"}
+    for each in found:
+        assert each.p == pytest.approx(begins[each.word] / sum(begins.values()), rel=1e-4)
+        assert each.word == "s" + each.rest
+    assert [each.word for each in Suggester(model, count=1).suggest("and the SU")] == ["sun"]
+    assert Suggester(model).suggest("and the xyz") == []
+    assert {"<unk>", "<eos>"} & {each.word for each in Suggester(model, count=99).suggest("and ")} == set()

@@ -34,6 +34,9 @@ _COMMANDS = {
 
 _USES = {
     "suggest": "The words that may come next, as you type.",
+    "correct": "Correct the spelling of a text, each word in its context.",
+    "attribute": "Which of several models finds a text the likeliest.",
+    "fold": "Lower a text to letters and spaces.",
 }
 
 

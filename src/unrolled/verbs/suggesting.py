@@ -75,6 +75,7 @@ class Suggester:
         self._steps = model.branches()
         self._ids: IntArray = np.empty(0, np.int64)
         self._states: dict[int, Any] = {0: self._steps.initial_state(1)}
+        self._last: tuple[Floats, Any] | None = None
 
     def suggest(self, text: str) -> list[Suggestion]:
         """The likeliest words at the end of a text, likeliest first: the next, where the text ends between words; the
@@ -157,10 +158,13 @@ class Suggester:
         same = min(len(ids), len(self._ids))
         differ = np.flatnonzero(ids[:same] != self._ids[:same])
         same = int(differ[0]) if len(differ) else same
+        if self._last is not None and same == len(ids) == len(self._ids):
+            return self._last
         self._states = {at: state for at, state in self._states.items() if at <= same}
         self._ids = ids
         if not len(ids):
-            return np.log(self._vocabulary.unigram()), self._states[0]
+            self._last = np.log(self._vocabulary.unigram()), self._states[0]
+            return self._last
         # The logits at the end are those of one step: from the last state before it that is kept.
         at = max(place for place in self._states if place < len(ids))
         state = self._states[at]
@@ -174,4 +178,5 @@ class Suggester:
         row: Floats = torch.log_softmax(logits[0].double().cpu(), -1).numpy()
         if np.isnan(row).any():
             raise diverged()
+        self._last = row, state
         return row, state
