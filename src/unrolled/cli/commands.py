@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json as json_module
-import shlex
 import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -23,10 +21,9 @@ from unrolled.cli.options import (
     check_of_network,
     given,
 )
+from unrolled.cli.printing import print_json, print_report, print_trained
 from unrolled.cli.screen import Screen, printable, stdout_console
 from unrolled.runs.directory import DEFAULT_ROOT
-from unrolled.runs.logs import finite
-from unrolled.training.processes import is_first
 from unrolled.verbs.listening import Listener, counted
 from unrolled.verbs.recipes import RECIPES
 
@@ -42,6 +39,14 @@ _Device = Annotated[str, Parameter(help="cpu, cuda, mps, or auto: cuda where the
 _Precision = Annotated[
     Literal["float32", "bfloat16", "int8"],
     Parameter(help="Of the weights, on the processor: smaller is faster and a little less exact."),
+]
+_Mix = Annotated[
+    list[str] | None,
+    Parameter(
+        help="Another run of the same symbols, or ngram to fit one: mixed with this one, weights found on valid; can "
+        "be given several times.",
+        negative="",
+    ),
 ]
 _Threads = Annotated[Whole | None, Parameter(help="Processor threads; as many as there are cores if not given.")]
 
@@ -97,7 +102,7 @@ def train_lm(
             listener=screen,
             **options,
         )
-    _print_trained(trained, json)
+    print_trained(trained, json)
 
 
 def resume(
@@ -127,7 +132,7 @@ def resume(
             threads=threads,
             listener=screen,
         )
-    _print_trained(trained, json)
+    print_trained(trained, json)
 
 
 def demo(
@@ -145,7 +150,7 @@ def demo(
     if not json:
         text = open_run(trained.run).sample(length=400, temperature=0.7)
         print(f"\nits text at temperature 0.7:\n{printable(text)}")
-    _print_trained(trained, json)
+    print_trained(trained, json)
 
 
 def sample(
@@ -204,7 +209,7 @@ def sample(
                 sys.stdout.write(shown(piece))
                 sys.stdout.flush()
     if json:
-        _print_json({"run": str(run), "checkpoint": model.step, "seed": seed, "prompt": prompt, "texts": texts})
+        print_json({"run": str(run), "checkpoint": model.step, "seed": seed, "prompt": prompt, "texts": texts})
     else:
         sys.stdout.write("\n")
 
@@ -234,12 +239,14 @@ def score(
     device: _Device = "auto",
     threads: _Threads = None,
     precision: _Precision = "float32",
+    mix: _Mix = None,
     json: _Json = False,
 ) -> None:
     """How likely a text is: p(x1 ... xT), every symbol given all before it.
 
     The first symbol is charged with its frequency in the training text.
     """
+    from unrolled.cli.comparing import score_compared
     from unrolled.cli.lines import check_lines, each_line, each_piece, print_odd
     from unrolled.data.text import find_sources, read_text
     from unrolled.errors import DataError
@@ -252,6 +259,9 @@ def score(
         sources = find_sources([file])
         if len(sources) > 1:
             raise DataError(f"{file} is {len(sources)} files", expected="one file, or - for standard input")
+        if mix:
+            score_compared(model, "".join(read_text(sources[0], errors)), file, mix, skip_unknown, each, sort, json)
+            return
         if sort is not None:
             print_odd(model, sources[0], sort, json, top=top, context=context, alone=alone, errors=errors)
             return
@@ -264,12 +274,12 @@ def score(
                 text = "".join(read_text(sources[0], errors))
                 lines = each_piece(model, text, each, alternatives=alternatives, skip_unknown=skip_unknown)
             if json:
-                _print_json({"run": str(run), "task": "lm", "split": file, "each": each, "items": list(lines)})
+                print_json({"run": str(run), "task": "lm", "split": file, "each": each, "items": list(lines)})
                 return
             for line in lines:
                 print(json_module.dumps(line, ensure_ascii=False))
             return
-    _print_report(asdict(report), json)
+    print_report(asdict(report), json)
 
 
 def evaluate(
@@ -285,15 +295,23 @@ def evaluate(
     checkpoint: _Checkpoint = "best",
     device: _Device = "auto",
     threads: _Threads = None,
+    baseline: Annotated[
+        Literal["ngram"] | None, Parameter(help="Also fit the classical opponent to the run's text, and show it.")
+    ] = None,
+    mix: _Mix = None,
     json: _Json = False,
 ) -> None:
     """The loss of a run on a part of its own text."""
+    from unrolled.cli.comparing import compared
     from unrolled.verbs.using import open_run
 
     with Screen() as screen:
         model = open_run(run, checkpoint, device=device, threads=threads, listener=screen)
+        if baseline is not None or mix:
+            compared(model, split, protocol, window, baseline, mix or (), given(methods), json)
+            return
         report = model.evaluate(split, protocol, window=window, **given(methods))
-    _print_report(asdict(report), json)
+    print_report(asdict(report), json)
 
 
 def runs(
@@ -308,7 +326,7 @@ def runs(
 
     rows = run_rows(verb(root), now=time.time())
     if json:
-        _print_json({"root": str(root), "runs": rows})
+        print_json({"root": str(root), "runs": rows})
     elif rows:
         stdout_console().print(table(rows, ("run", "task", "network", "parameters", "steps", "valid", "age", "damage")))
     else:
@@ -322,7 +340,7 @@ def cells(*, json: _Json = False) -> None:
 
     rows = [asdict(line) for line in verb()]
     if json:
-        _print_json({"cells": rows})
+        print_json({"cells": rows})
         return
     shown = [{**row, "states": " ".join(row["states"])} for row in rows]
     stdout_console().print(table(shown, ("name", "states", "matrices", "about")))
@@ -346,7 +364,7 @@ def describe(
 
     found = verb(what, input_size=input_size, hidden_size=hidden_size, output_size=output_size)
     if json:
-        _print_json(asdict(found))
+        print_json(asdict(found))
         return
     if latex:
         print(found.latex)
@@ -377,71 +395,3 @@ def _screen(tensorboard: Path | None) -> Screen:
     from unrolled.cli.tensorboard import TensorBoardScreen
 
     return TensorBoardScreen(tensorboard)
-
-
-def _print_trained(trained: Any, json: bool) -> None:
-    if not is_first():
-        return
-    valid = trained.valid
-    if json:
-        _print_json(
-            {
-                "run": str(trained.run),
-                "task": "lm",
-                "steps": trained.steps,
-                "minutes": trained.minutes,
-                "epochs": trained.epochs,
-                "parameters": trained.parameters,
-                "best_valid_nats_per_token": None if valid is None else valid.nats_per_token,
-                "best_valid_bits_per_character": None if valid is None else valid.bits_per_character,
-                "best_valid_perplexity": None if valid is None else valid.perplexity,
-                "best_valid_perplexity_per_word": None if valid is None else valid.perplexity_per_word,
-            }
-        )
-        return
-    print(f"\ntrained {trained.steps:,} steps, {trained.epochs:.2f} epochs, {trained.minutes:.1f} minutes")
-    if valid is not None:
-        print(
-            f"held out: {valid.nats_per_token:.4f} nats a symbol, {valid.bits_per_character:.3f} bits a character, "
-            f"perplexity {valid.perplexity:.3f} a symbol, {valid.perplexity_per_word:.2f} a word{_hidden(valid)}\n  "
-            f"({valid.tokens:,} symbols, state carried over; the checkpoint was chosen on these)"
-        )
-    print(f"the run is in {trained.run}\n\nnext:")
-    run = shlex.quote(str(trained.run))
-    for command, about in (
-        (f"unrolled sample {run} --temperature 0.7", "let it write"),
-        (f"unrolled score {run} FILE --each line", "how likely each line of a text is to it"),
-        (f"unrolled describe {run}", "its equations, shapes and diagram"),
-        (f"unrolled resume {run} --{trained.budget} {2 * trained.spent:g}", "train it on, as long again"),
-    ):
-        print(f"  {command:<60} {about}")
-
-
-def _print_report(report: dict[str, Any], json: bool) -> None:
-    if json:
-        _print_json(report)
-        return
-    print(f"{report['split']}, {report['protocol']} ({report['detail']}), checkpoint {report['checkpoint']}")
-    left_out = f"; {report['skipped']:,} left out" if report["skipped"] else ""
-    print(
-        f"  {report['tokens']:,} symbols, {report['characters']:,} characters, {report['words']:,} words with line "
-        f"ends{left_out}"
-    )
-    print(f"  {report['nats_per_token']:.4f} nats a symbol, perplexity {report['perplexity']:.4f}")
-    hidden = _hidden(SimpleNamespace(**report))
-    print(
-        f"  {report['bits_per_character']:.4f} bits a character, perplexity {report['perplexity_per_word']:.4f} a word"
-        f"{hidden}"
-    )
-    print(f"  log-likelihood {report['log_likelihood']:.2f} nats")
-
-
-def _hidden(found: Any) -> str:
-    """What figures that compare units were charged for; nothing where nothing is hidden."""
-    if not found.hidden:
-        return ""
-    return f" (with {found.hidden_nats / found.hidden:.1f} nats for each of {found.hidden:,} unknown, spelt out)"
-
-
-def _print_json(value: Any) -> None:
-    print(json_module.dumps(finite(value), ensure_ascii=False, allow_nan=False, default=str))

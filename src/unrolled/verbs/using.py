@@ -260,6 +260,12 @@ class LanguageModelRun:
         text = load_section(TextConfig, section(self.run, "text"), f"{where}, text")
         training = load_section(TrainingConfig, self.run.config.get("training", {}), f"{where}, training")
         options = load_section(MethodOptions, methods, "options of methods")
+        if is_fitted(self.run) and options != MethodOptions():
+            raise ConfigurationError(
+                "dynamic evaluation, a cache and a temperature are for networks",
+                got=f"{self.run.path}, an n-gram model",
+                fix="evaluate it without them",
+            )
         store = open_store(self.run, text, self.vocabulary, self.listener)
         tokens = store.split(split)
         if len(tokens) < 2:
