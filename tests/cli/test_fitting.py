@@ -61,3 +61,20 @@ def test_a_disk_that_is_full_leaves_nothing(start: Callable[..., Any], corpus: P
     assert begun.wait() == 1
     assert "what was saved before is untouched" in begun.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_others_beside_a_run(unrolled: Callable[..., Any], trained: Path, corpus: Path) -> None:
+    done = unrolled("evaluate", trained, "--split", "test", "--baseline", "ngram", "--mix", "ngram")
+    assert done.status == 0, done.err
+    assert "beside it, on the same symbols:" in done.out
+    assert "  ngram: Kneser-Ney" in done.out
+    assert "  mixture: 0.0" in done.out or f"{trained} + " in done.out
+    value = json.loads(unrolled("score", trained, corpus, "--mix", "ngram", "--json").out)
+    assert [other["name"] for other in value["beside"]] == ["ngram", "mixture"]
+    for arguments, said in (
+        (("evaluate", trained, "--baseline", "ngram", "--protocol", "windows"), "--protocol carried"),
+        (("score", trained, corpus, "--mix", "ngram", "--each", "line"), "scores a text as a whole"),
+        (("evaluate", trained, "--mix", "nothing"), "there is no run nothing"),
+    ):
+        done = unrolled(*arguments)
+        assert (done.status, said in done.err) == (2, True), done.err

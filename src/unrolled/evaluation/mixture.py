@@ -109,9 +109,8 @@ def find_weights(nats: Floats) -> Floats:
 
 def mix(nats: Floats, weights: Floats) -> Floats:
     """-ln of the mixture's probability of each symbol (N,), from -ln p by each model (K, N)."""
-    with np.errstate(divide="ignore"):
-        log_weights = np.log(weights)[:, None]
-    return np.asarray(-np.logaddexp.reduce(log_weights - nats, axis=0), np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a weight of 0; a symbol that is not predicted
+        return np.asarray(-np.logaddexp.reduce(np.log(weights)[:, None] - nats, axis=0), np.float64)
 
 
 def evaluate_nats(

@@ -87,14 +87,14 @@ class NGramTask:
     def fit(self) -> NGram:
         """Count, up to the order that was given, or until two orders in a row are not better than the best.
 
+        Orders are compared with estimated discounts; those of the chosen one are tuned, where that is asked for.
+
         Raises:
             StorageError: the disk is full.
         """
         best: NGram | None = None
         lowest, worse = math.inf, 0
         for model in self._orders():
-            if self.config.discounts == "tuned":
-                model = self._tuned(model)
             loss = self.validate(model)
             if self._tried is not None:
                 self._tried(Tried(model.order, model.ngrams, loss))
@@ -105,7 +105,7 @@ class NGramTask:
             if worse == _PATIENCE:
                 break
         assert best is not None
-        return best
+        return self._tuned(best) if self.config.discounts == "tuned" else best
 
     def _orders(self) -> Iterator[NGram]:
         """The models that are looked at, counted as they are asked for."""

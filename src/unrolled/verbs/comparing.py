@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from unrolled.data.configuration import TextConfig
-from unrolled.data.store import Part, TokenStore
+from unrolled.data.store import Part, Tokens, TokenStore
 from unrolled.data.vocabulary import Floats
 from unrolled.errors import ConfigurationError, RunError
 from unrolled.evaluation import STATIC, Evaluation, Likelihood, Methods
@@ -103,6 +103,8 @@ def compare(
     own = model.evaluate(split, **methods)
     store = open_store(model.run, text, model.vocabulary, listener)
     tokens, valid = store.split(split), store.split("valid")
+    if mixed_with:
+        _check_tunable(valid)
     others = _others(model, store, text, mixed_with, baseline)
     beside, held_out = [], []
     for other in others:
@@ -114,11 +116,6 @@ def compare(
             held_out.append((nats, nats if split == "valid" else other.nats(valid, text, listener)))
     if not held_out:
         return Comparison(own, beside)
-    if len(valid) < 2:
-        raise ConfigurationError(
-            "weights of a mixture are found on the validation part, and there is none",
-            fix="use --baseline to see the models side by side, or train with another --split",
-        )
     numbers = {name: value for name, value in own.numbers.items() if name in {f.name for f in fields(MethodOptions)}}
     done, roots = _methods(model, store, text, {**methods, **numbers})
     network = _Other(own.run, "", model.model, True, is_fitted(model.run), done, roots)
@@ -152,8 +149,7 @@ def score_mixed(
     configured = _text(model)
     store = open_store(model.run, configured, model.vocabulary, model.listener)
     valid = store.split("valid")
-    if len(valid) < 2:
-        raise ConfigurationError("weights of a mixture are found on the validation part, and there is none")
+    _check_tunable(valid)
     others = [
         _Other(own.run, "", model.model, True, is_fitted(model.run)),
         *_others(model, store, configured, mixed_with, None),
@@ -287,6 +283,14 @@ def _methods(
 
 def _text(model: LanguageModelRun) -> TextConfig:
     return load_section(TextConfig, section(model.run, "text"), f"{model.run.path / 'config.json'}, text")
+
+
+def _check_tunable(valid: Tokens) -> None:
+    if len(valid) < 2:
+        raise ConfigurationError(
+            "weights of a mixture are found on the validation part, and there is none",
+            fix="use --baseline to see the models side by side, or train with another --split",
+        )
 
 
 def _weights(nats: Sequence[Floats]) -> Floats:
