@@ -183,7 +183,7 @@ def test_commands(unrolled: Unrolled, arguments: list[str], lines: list[str]) ->
         (["score", "RUN", "good", "--alone"], ["--alone is for lines"]),
         (["score", "RUN", "good", "--each", "symbol", "--sort", "peak"], ["--sort and --alone are for lines"]),
         (["score", "RUN", "unknown", "--each", "line"], ["line 2 has characters that the model", "line 2, column "]),
-        (["score", "RUN", "good", "--each", "word"], ['Invalid value "word" for --each']),
+        (["score", "RUN", "good", "--each", "sentence"], ['Invalid value "sentence" for --each']),
         (
             ["score", "RUN", "good", "--each", "symbol", "--alternatives", "-1"],
             ["alternatives are a number of symbols"],
