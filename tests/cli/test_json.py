@@ -130,7 +130,7 @@ def test_the_demo(
         return path
 
     monkeypatch.setattr("unrolled.data.standard_library.write", write)
-    monkeypatch.setattr("unrolled.verbs.training.choose_threads", lambda given: 1)
+    monkeypatch.setattr("unrolled.verbs.training.choose_threads", lambda given, processes=1: 1)
     found = json.loads(unrolled("demo", "--minutes", "0.001", "--json").out)
     assert found.keys() >= TRAINED
     assert found["run"] == "runs/demo"
