@@ -164,7 +164,8 @@ def test_the_cache_is_its_equations_however_the_text_is_cut(
     for b in range(2):
         expected, filled = cache_by_hand(h[b], y[b], resets[b].cumsum(), window, flatness)
         assert there[b].tolist() == filled
-        np.testing.assert_allclose(found[b].numpy(), expected, rtol=1e-9)
+        # The logarithm of a probability of almost 1 has few digits.
+        np.testing.assert_allclose(found[b].numpy(), expected, rtol=1e-9, atol=1e-12)
 
 
 def test_the_mixture_sums_to_one() -> None:
