@@ -52,7 +52,7 @@ def test_on_the_part_that_numbers_were_found_on_it_says_so(trained: Path) -> Non
 def test_the_command_line(trained: Path, start: Start) -> None:
     done = start("evaluate", trained, "--split", "test", "--cache", "30", "--flatness", "0.3", "--share", "0.1")
     assert done.wait() == 0, done.stderr
-    assert done.stdout.startswith("test, carried (1 stream; cache; window of 30, flatness 0.3, share 0.1)")
+    assert done.stdout.startswith("test, carried, cache (1 stream; window of 30, flatness 0.3, share 0.1)")
     done = start("evaluate", trained, "--dynamic", "sgd", "--rate", "0.1", "--decay", "0.01", "--json")
     assert done.wait() == 0, done.stderr
     report = json.loads(done.stdout)

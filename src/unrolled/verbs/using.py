@@ -14,7 +14,7 @@ from unrolled.data.store import PARTS, Part
 from unrolled.data.vocabulary import WHITE_SPACE, IntArray, Unknown, Vocabulary
 from unrolled.decoding import Sampler, generate
 from unrolled.errors import ConfigurationError, DataError, PromptError, nearest
-from unrolled.evaluation import FIRST_SYMBOL, STATIC, Evaluation, Likelihood, Surprisal, evaluate, score, surprisals
+from unrolled.evaluation import FIRST_SYMBOL, Evaluation, Likelihood, Surprisal, evaluate, score, surprisals
 from unrolled.evaluation.reading import Reader
 from unrolled.evaluation.words import Word, word_surprises
 from unrolled.layers.outputs import FullSoftmax
@@ -302,7 +302,7 @@ class LanguageModelRun:
             streams=found.detail if protocol == "carried" else None,
             window=found.detail if protocol == "windows" else None,
             chosen_on_this_part=chosen,
-            detail="; ".join([how, *([done.name] if done != STATIC else []), *done.details, *caveats]),
+            detail="; ".join([how, *done.details, *caveats]),
             method=done.name,
             numbers=done.numbers,
             tuned_on=tuned_on,
