@@ -25,7 +25,7 @@ from unrolled.errors import ConfigurationError
 from unrolled.kernels.compiling import compiled
 from unrolled.kernels.threads import side_by_side
 
-__all__ = ["linear_cross_entropy"]
+__all__ = ["check_targets", "linear_cross_entropy"]
 
 # What has no more logits is left to PyTorch's own operations, which are as fast there and hold little. Measured with
 # V from 65 to 256; an accelerator wants more to do at once.
@@ -115,6 +115,19 @@ def _check(
             expected="x (..., H), weight (V, H), bias (V,), targets and weights (...)",
             got=", ".join(f"{name} {tuple(value.shape)}" for name, value in given.items() if value is not None),
         )
+    check_targets(targets, size)
+
+
+def check_targets(targets: torch.Tensor, size: int) -> None:
+    """Refuse targets that are no symbols: what looks them up would take another, or end the process.
+
+    Args:
+        targets: of any shape.
+        size: V.
+
+    Raises:
+        ConfigurationError: naming the first bound that is passed.
+    """
     if targets.numel():
         low, high = (int(value) for value in targets.aminmax())
         if low < 0 or high >= size:

@@ -24,6 +24,7 @@ from unrolled.tasks.ngram_task import NGramTask, Tried, resets_lines
 from unrolled.training.processes import refuse_several
 from unrolled.verbs.listening import Listener, counted
 from unrolled.verbs.naming import stem
+from unrolled.verbs.origins import describe_store
 
 __all__ = ["FittedRun", "fit_lm", "read_fitting_options"]
 
@@ -124,11 +125,7 @@ def fit_lm(
     configuration = {
         "task": "lm",
         "unrolled": __version__,
-        "data": {
-            "store": str(store.directory.resolve()),
-            "fingerprint": store.fingerprint,
-            "sources": [{"part": part, "path": str(source.path.resolve())} for part, source in sources.parts],
-        },
+        "data": describe_store(store, sources),
         "text": dump_section(text),
         "model": {"kind": "ngram", **dump_section(settled)},
         "fitted": {"minutes": minutes, "chosen_on_valid": chosen, "tried": {str(n): loss for n, loss in tried.items()}},

@@ -16,7 +16,16 @@ from unrolled.runs.models import check_network, load_language_model, load_weight
 from unrolled.tasks.language_model import LanguageModel
 from unrolled.verbs.listening import Listener
 
-__all__ = ["Origin", "open_store"]
+__all__ = ["Origin", "describe_store", "open_store"]
+
+
+def describe_store(store: TokenStore, sources: SplitSources) -> dict[str, Any]:
+    """What a run's configuration says of its text, from which `open_store` finds it again."""
+    return {
+        "store": str(store.directory.resolve()),
+        "fingerprint": store.fingerprint,
+        "sources": [{"part": part, "path": str(source.path.resolve())} for part, source in sources.parts],
+    }
 
 
 @dataclass(frozen=True)

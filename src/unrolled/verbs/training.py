@@ -39,7 +39,7 @@ from unrolled.verbs.defaults import choose_device, choose_output, choose_sizes, 
 from unrolled.verbs.listening import Listener, counted
 from unrolled.verbs.naming import stem
 from unrolled.verbs.options import read_options
-from unrolled.verbs.origins import Origin, open_store
+from unrolled.verbs.origins import Origin, describe_store, open_store
 from unrolled.verbs.sharing import agree, check_shares, check_sources, create_run, held, in_turn
 
 __all__ = ["Trained", "resume", "train_lm"]
@@ -165,11 +165,7 @@ def train_lm(
     config = {
         "task": "lm",
         "unrolled": __version__,
-        "data": {
-            "store": str(store.directory.resolve()),
-            "fingerprint": store.fingerprint,
-            "sources": [{"part": part, "path": str(source.path.resolve())} for part, source in sources.parts],
-        },
+        "data": describe_store(store, sources),
         "text": dump_section(text),
         "model": dump_section(model_config),
         "equations": equations.to_json(),

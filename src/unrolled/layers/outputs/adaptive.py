@@ -11,8 +11,9 @@ import torch.nn.functional as F
 
 from unrolled.errors import ConfigurationError
 from unrolled.kernels import linear_cross_entropy
+from unrolled.kernels.losses import check_targets
 from unrolled.layers.initial import initialise
-from unrolled.layers.outputs.contract import OutputLayer, check_targets, ranks_of
+from unrolled.layers.outputs.contract import OutputLayer, ranks_of
 
 __all__ = ["AdaptiveSoftmax"]
 

@@ -13,7 +13,7 @@ import torch
 
 from unrolled.errors import ConfigurationError
 
-__all__ = ["OutputLayer", "check_targets", "ranks_of"]
+__all__ = ["OutputLayer", "ranks_of"]
 
 
 class OutputLayer(torch.nn.Module):
@@ -79,20 +79,3 @@ def ranks_of(counts: npt.ArrayLike | None, size: int) -> torch.Tensor:
             raise ConfigurationError("counts do not fit the vocabulary", expected=str((size,)), got=str(order.shape))
         ranks[torch.from_numpy(order)] = torch.arange(size)
     return ranks
-
-
-def check_targets(targets: torch.Tensor, size: int) -> None:
-    """Refuse targets that are no symbols: what looks them up would take another, or end the process.
-
-    Raises:
-        ConfigurationError: naming the first bound that is passed.
-    """
-    if targets.numel():
-        low, high = (int(value) for value in targets.aminmax())
-        if low < 0 or high >= size:
-            raise ConfigurationError(
-                "a target is outside the vocabulary",
-                expected=f"0 to {size - 1}",
-                got=str(low if low < 0 else high),
-                fix="a model is trained and scored on symbols of its own vocabulary only",
-            )

@@ -8,7 +8,8 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from unrolled.layers.outputs.contract import check_targets, ranks_of
+from unrolled.kernels.losses import check_targets
+from unrolled.layers.outputs.contract import ranks_of
 from unrolled.layers.outputs.full import FullSoftmax
 
 __all__ = ["SampledSoftmax"]
