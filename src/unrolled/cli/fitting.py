@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json as json_module
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from unrolled.cli.printing import print_json, print_next
 from unrolled.cli.screen import Screen
-from unrolled.runs.logs import finite
 
 __all__ = ["fit"]
 
@@ -44,7 +43,7 @@ def fit(
             "best_valid_bits_per_character": None if found is None else found.bits_per_character,
             "best_valid_perplexity": None if found is None else found.perplexity,
         }
-        print(json_module.dumps(finite(value), ensure_ascii=False, allow_nan=False))
+        print_json(value)
         return
     print(f"\nfitted {fitted.order}-grams, {fitted.ngrams:,} of all orders, in {60 * fitted.minutes:.1f} seconds")
     if found is not None:
@@ -53,11 +52,10 @@ def fit(
             f"held out: {found.nats_per_token:.4f} nats a symbol, {found.bits_per_character:.3f} bits a character, "
             f"perplexity {found.perplexity:.3f}\n  ({found.tokens:,} symbols{chosen})"
         )
-    print(f"the run is in {fitted.run}\n\nnext:")
     name = shlex.quote(str(fitted.run))
-    for command, about in (
+    print_next(
+        fitted.run,
         (f"unrolled evaluate {name} --split test", "its loss on the test part"),
         (f"unrolled sample {name}", "let it write"),
         (f"unrolled evaluate NETWORK --mix {name}", "with a network of the same text, mixed"),
-    ):
-        print(f"  {command:<60} {about}")
+    )

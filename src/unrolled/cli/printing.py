@@ -11,7 +11,7 @@ from typing import Any
 from unrolled.runs.logs import finite
 from unrolled.training.processes import is_first
 
-__all__ = ["print_compared", "print_json", "print_report", "print_trained"]
+__all__ = ["print_compared", "print_json", "print_next", "print_report", "print_trained"]
 
 
 def print_trained(trained: Any, json: bool) -> None:
@@ -42,14 +42,20 @@ def print_trained(trained: Any, json: bool) -> None:
             f"perplexity {valid.perplexity:.3f} a symbol, {valid.perplexity_per_word:.2f} a word{_hidden(valid)}\n  "
             f"({valid.tokens:,} symbols, state carried over; the checkpoint was chosen on these)"
         )
-    print(f"the run is in {trained.run}\n\nnext:")
     run = shlex.quote(str(trained.run))
-    for command, about in (
+    print_next(
+        trained.run,
         (f"unrolled sample {run} --temperature 0.7", "let it write"),
         (f"unrolled score {run} FILE --each line", "how likely each line of a text is to it"),
         (f"unrolled describe {run}", "its equations, shapes and diagram"),
         (f"unrolled resume {run} --{trained.budget} {2 * trained.spent:g}", "train it on, as long again"),
-    ):
+    )
+
+
+def print_next(run: Any, *commands: tuple[str, str]) -> None:
+    """Where a new run is, and commands that go on from it, each with what it does."""
+    print(f"the run is in {run}\n\nnext:")
+    for command, about in commands:
         print(f"  {command:<60} {about}")
 
 
