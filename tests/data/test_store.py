@@ -185,8 +185,9 @@ def set_meta(**values: Any) -> Callable[[Path], None]:
 
 
 DAMAGES: list[tuple[str, Callable[[Path], Any], str]] = [
-    ("tokens.bin", cut_short, "tokens.bin\n  expected: 880 bytes\n  got: 878 bytes"),
-    ("tokens.bin", Path.unlink, "No such file"),
+    ("tokens-00000.bin", cut_short, r"damaged\n  where: .*tokens-00000.bin\n  expected: 880 bytes\n  got: 878 bytes"),
+    ("tokens-00000.bin", lambda path: path.write_bytes(b""), r"a shard .* is empty\n  where: .*tokens-00000.bin\n"),
+    ("tokens-00000.bin", Path.unlink, "No such file"),
     ("documents.bin", cut_short, "documents.bin\n  expected: 8 bytes\n  got: 6 bytes"),
     ("vocabulary.json", cut_short, "JSONDecodeError"),
     ("vocabulary.json", lambda path: path.write_text("{}"), "not a vocabulary"),
@@ -194,10 +195,14 @@ DAMAGES: list[tuple[str, Callable[[Path], Any], str]] = [
     ("meta.json", Path.unlink, "No such file"),
     ("meta.json", lambda path: path.write_text("[]"), "TypeError"),
     ("meta.json", lambda path: path.write_bytes(b"\xff"), "UnicodeDecodeError"),
-    ("meta.json", set_meta(format=0), "all keys of format 1\n  got: format 0"),
-    ("meta.json", set_meta(more=0), "all keys of format 1"),
+    ("meta.json", set_meta(format=0), "all keys of format 2\n  got: format 0"),
+    ("meta.json", set_meta(more=0), "all keys of format 2"),
     ("meta.json", set_meta(dtype="<f8"), "type '<f8'"),
     ("meta.json", set_meta(tokens="880"), "the token store is damaged"),
+    ("meta.json", set_meta(shards=[]), r"ValueError: shards of \[\] tokens"),
+    ("meta.json", set_meta(shards=[880, 1]), "No such file"),
+    ("meta.json", set_meta(shards=[879]), r"a shard .* is damaged"),
+    ("meta.json", set_meta(tokens=879), "shards of 879 tokens\n  got: 880"),
     ("meta.json", set_meta(splits={"train": [0, 9], "valid": [8, 9], "test": [9, 880]}), "three splits of all tokens"),
 ]
 
@@ -357,18 +362,19 @@ from pathlib import Path
 from unrolled.data.configuration import TextConfig
 from unrolled.data.store import SplitSources, prepare
 assert "torch" not in sys.modules
-prepare(SplitSources.find([sys.argv[1]]), TextConfig(), cache=Path(sys.argv[2]))
+prepare(SplitSources.find([sys.argv[1]]), TextConfig(unit=sys.argv[3]), cache=Path(sys.argv[2]), processes=1)
 print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for the peak memory of a process")
-def test_memory_is_flat_however_large_the_text(tmp_path: Path) -> None:
-    """Peak memory of a process of its own, for 2 MB and for 40 MB, with characters beyond ASCII."""
+@pytest.mark.parametrize(("unit", "sizes"), [("char", (2, 40)), ("word", (4, 24))])
+def test_memory_is_flat_however_large_the_text(unit: str, sizes: tuple[int, int], tmp_path: Path) -> None:
+    """Peak memory of a process of its own, with characters beyond ASCII."""
     peaks = []
-    for megabytes in (2, 40):
+    for megabytes in sizes:
         path = tmp_path / f"{megabytes}.txt"
         path.write_text((TEXT * 1000) * (megabytes * 10**6 // (len(TEXT.encode()) * 1000)), encoding="utf-8")
-        command = [sys.executable, "-c", MEASURE, str(path), str(tmp_path)]
+        command = [sys.executable, "-c", MEASURE, str(path), str(tmp_path), unit]
         peaks.append(int(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
     assert peaks[1] < 1.1 * peaks[0]

@@ -144,7 +144,7 @@ def test_a_store_of_subwords(tmp_path_factory: pytest.TempPathFactory, train: st
     assert {path.name for path in store.directory.iterdir()} == {
         "documents.bin",
         "meta.json",
-        "tokens.bin",
+        "tokens-00000.bin",
         "vocabulary.json",
     }
 

@@ -189,7 +189,7 @@ def test_a_store_of_words(
         "documents.bin",
         "hidden.bin",
         "meta.json",
-        "tokens.bin",
+        "tokens-00000.bin",
         "vocabulary.json",
     }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -27,7 +27,7 @@ __all__ = ["RAW", "Numbers", "count_numbers", "expand", "number_runs", "numbers_
 
 RAW = np.dtype("<u4")
 Numbers = npt.NDArray[np.uint32]
-_PIECE = 1 << 20  # numbers handled at a time
+_PIECE = 1 << 18  # numbers handled at a time
 _LARGE = 1 << 24  # bytes from which on processes are started to cut a text
 
 
@@ -100,9 +100,10 @@ def expand(scratch: Path, cut: Sequence[Sequence[int]], lengths: Sequence[int]) 
         for length in lengths:
             total = 0
             for at in pieces_of(begin, begin + length):
-                size = sizes[numbers[at]]
+                held = numbers(at.start, at.stop)
+                size = sizes[held]
                 ends = np.cumsum(size)
-                places = np.arange(ends[-1]) + np.repeat(starts[numbers[at]] - (ends - size), size)
+                places = np.arange(ends[-1]) + np.repeat(starts[held] - (ends - size), size)
                 file.write(flat[places].data)
                 total += places.size
             new.append(total)
@@ -116,14 +117,23 @@ def count_numbers(scratch: Path, start: int, end: int, size: int) -> IntArray:
     counts = np.zeros(size, np.int64)
     with numbers_in(scratch) as numbers:
         for at in pieces_of(start, end):
-            counts += np.bincount(numbers[at], minlength=size)
+            counts += np.bincount(numbers(at.start, at.stop), minlength=size)
     return counts
 
 
 @contextlib.contextmanager
-def numbers_in(scratch: Path) -> Iterator[Numbers]:
-    """The numbers of a file, mapped."""
-    yield np.memmap(scratch, RAW, "r") if scratch.stat().st_size else np.empty(0, RAW)
+def numbers_in(scratch: Path) -> Iterator[Callable[[int, int], Numbers]]:
+    """A function that reads a range of the numbers of a file.
+
+    They are not mapped: what is read once from a map stays counted as memory of the process until that runs short.
+    """
+    with scratch.open("rb") as file:
+
+        def read(start: int, stop: int) -> Numbers:
+            file.seek(start * RAW.itemsize)
+            return np.fromfile(file, RAW, stop - start)
+
+        yield read
 
 
 @contextlib.contextmanager

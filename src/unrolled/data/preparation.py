@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from unrolled.data.configuration import TextConfig
-from unrolled.data.text import CHUNK, Source, decode, read_bytes
+from unrolled.data.shards import ShardWriter, read_shards
+from unrolled.data.text import Source, decode, read_bytes
 from unrolled.data.vocabulary import UNITS, IntArray, Vocabulary
 from unrolled.errors import DataError, PromptError
 
@@ -48,6 +48,7 @@ class Written:
         digests: the SHA-256 of each source.
         splits: the half-open token range of each part.
         characters: of text, of each part.
+        shards: tokens of each shard.
         hidden: records of `hidden.bin`; None where there is no such file.
     """
 
@@ -56,13 +57,14 @@ class Written:
     digests: list[str]
     splits: dict[str, tuple[int, int]]
     characters: dict[str, int]
+    shards: list[int]
     hidden: int | None = None
 
 
 def write_symbols(
     directory: Path, parts: Parts, config: TextConfig, progress: Progress, processes: int | None = None
 ) -> Written:
-    """Write `tokens.bin` of a text of characters or bytes, which is read twice: to count, and to write.
+    """Write the shards of a text of characters or bytes, which is read twice: to count, and to write.
 
     One process does both as fast as files are read: `processes` is for units whose text is cut.
 
@@ -71,16 +73,14 @@ def write_symbols(
     """
     vocabulary, digests = _count(parts, config, progress)
     kind, total = type_for(vocabulary.size), int(vocabulary.counts.sum())
-    with (directory / "tokens.bin").open("w+b") as file:
-        lengths = _encode(file, parts, vocabulary, config, progress)
-        check_unchanged([source for _, source in parts], sum(lengths) == total)
-        splits = splits_of(parts, lengths, config)
-        counts = {part: _count_range(file, kind, *splits[part], vocabulary.size) for part in ("valid", "test")}
-        file.flush()
-        os.fsync(file.fileno())
+    with ShardWriter(directory, kind) as writer:
+        lengths = _encode(writer, parts, vocabulary, config, progress)
+    check_unchanged([source for _, source in parts], sum(lengths) == total)
+    splits = splits_of(parts, lengths, config)
+    counts = {part: _count_range(directory, kind, *splits[part], vocabulary.size) for part in ("valid", "test")}
     counts["train"] = vocabulary.counts - counts["valid"] - counts["test"]
     characters = {part: int(counts[part] @ vocabulary.symbol_characters) for part in splits}
-    return Written(vocabulary.with_counts(counts["train"]), lengths, digests, splits, characters)
+    return Written(vocabulary.with_counts(counts["train"]), lengths, digests, splits, characters, writer.lengths)
 
 
 def _count(parts: Parts, config: TextConfig, progress: Progress) -> tuple[Vocabulary, list[str]]:
@@ -96,9 +96,11 @@ def _count(parts: Parts, config: TextConfig, progress: Progress) -> tuple[Vocabu
     return UNITS[config.unit].count(texts(), config.min_count), digests
 
 
-def _encode(file: IO[bytes], parts: Parts, vocabulary: Vocabulary, config: TextConfig, progress: Progress) -> list[int]:
+def _encode(
+    writer: ShardWriter, parts: Parts, vocabulary: Vocabulary, config: TextConfig, progress: Progress
+) -> list[int]:
     """The second reading: write the tokens, and return how many each source has."""
-    kind, lengths = type_for(vocabulary.size), []
+    lengths = []
     for source, chunks in read_parts(parts, "encoding", progress):
         length = 0
         for text in decode(chunks, source, config.errors):
@@ -106,7 +108,7 @@ def _encode(file: IO[bytes], parts: Parts, vocabulary: Vocabulary, config: TextC
                 ids = vocabulary.encode(text)
             except PromptError:
                 raise changed(source) from None
-            file.write(ids.astype(kind).data)
+            writer.write(ids)
             length += ids.size
         lengths.append(length)
     return lengths
@@ -163,12 +165,11 @@ def splits_of(parts: Parts, lengths: list[int], config: TextConfig) -> dict[str,
     return splits
 
 
-def _count_range(file: IO[bytes], kind: np.dtype[Any], start: int, end: int, size: int) -> IntArray:
+def _count_range(directory: Path, kind: np.dtype[Any], start: int, end: int, size: int) -> IntArray:
     """(V,) how often each symbol stands in a range of the tokens, read back in pieces."""
     counts = np.zeros(size, np.int64)
-    file.seek(start * kind.itemsize)
-    for at in range(start, end, CHUNK):
-        counts += np.bincount(np.fromfile(file, kind, min(CHUNK, end - at)), minlength=size)
+    for ids in read_shards(directory, kind, start, end):
+        counts += np.bincount(ids, minlength=size)
     return counts
 
 

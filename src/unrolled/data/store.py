@@ -2,12 +2,13 @@
 
 A store is a directory:
 
-    tokens.bin        every token, in the smallest unsigned integer type that holds the vocabulary, little endian
+    tokens-00000.bin  the tokens, in the smallest unsigned integer type that holds the vocabulary, little endian; the
+                      next are in tokens-00001.bin and so on, see `shards`
     documents.bin     the token that each source begins at, 64-bit, little endian
     hidden.bin        words only: what hides behind the unknown symbol, see `preparation.HIDDEN`
     vocabulary.json   the vocabulary, with the counts of the training part
-    meta.json         format, type and number of tokens, splits, characters, sources with the SHA-256 of what they hold,
-                      seconds
+    meta.json         format, type and number of tokens, in all and of each shard, splits, characters, sources with the
+                      SHA-256 of what they hold, seconds
 
 It lies in the cache under a key made of the paths, sizes and times of its sources and of the options that shape it, so
 that the same text is prepared once, and a change of any of these makes another store.
@@ -15,6 +16,7 @@ that the same text is prepared once, and a change of any of these makes another 
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import hashlib
 import json
@@ -31,6 +33,7 @@ import numpy.typing as npt
 
 from unrolled.data.configuration import TextConfig
 from unrolled.data.preparation import HIDDEN, Parts, Progress, type_for, write_symbols
+from unrolled.data.shards import Shards, map_shards, shard_name
 from unrolled.data.subword_preparation import write_subwords
 from unrolled.data.text import Source, content_of, find_sources
 from unrolled.data.vocabulary import IntArray, Vocabulary
@@ -42,8 +45,9 @@ __all__ = ["PARTS", "Part", "SplitSources", "TokenStore", "Tokens", "prepare"]
 
 Part = Literal["train", "valid", "test"]
 PARTS: tuple[Part, ...] = get_args(Part)
-_FORMAT = 1
-_KEYS = {"format", "dtype", "tokens", "splits", "characters", "documents", "options", "sources", "seconds"}
+_FORMAT = 2
+_OLD = 1  # with all its tokens in tokens.bin; it is read as a store of one shard
+_KEYS = {"format", "dtype", "tokens", "shards", "splits", "characters", "documents", "options", "sources", "seconds"}
 _UNFINISHED = ".writing-"
 _ABANDONED = 24 * 3600  # seconds after which a store that nobody finished is removed
 
@@ -99,13 +103,14 @@ class Tokens:
     """A stretch of N tokens.
 
     Attributes:
-        ids: (N,) token numbers, mapped from the file: they are read when they are touched.
+        ids: (N,) token numbers, mapped from their files: they are read when they are touched. An array where they lie
+            in one file.
         document_starts: (D,) the tokens, counted from the stretch's first, at which a document begins, ascending.
         hidden: (K,) of type `preparation.HIDDEN`, the tokens whose text hides behind the unknown symbol, ascending;
             None where the vocabulary alone says what that costs.
     """
 
-    ids: npt.NDArray[Any]
+    ids: npt.NDArray[Any] | Shards
     document_starts: IntArray = field(default_factory=lambda: np.empty(0, np.int64))
     hidden: npt.NDArray[Any] | None = None
 
@@ -123,13 +128,20 @@ class TokenStore:
         tokens: (N,) all tokens, memory-mapped, read only.
     """
 
-    def __init__(self, directory: Path, meta: dict[str, Any], vocabulary: Vocabulary, documents: IntArray) -> None:
-        self.directory, self.meta, self.vocabulary = directory, meta, vocabulary
-        self.tokens: npt.NDArray[Any] = np.memmap(directory / "tokens.bin", dtype=meta["dtype"], mode="r")
+    def __init__(
+        self,
+        directory: Path,
+        meta: dict[str, Any],
+        vocabulary: Vocabulary,
+        tokens: npt.NDArray[Any] | Shards,
+        documents: IntArray,
+    ) -> None:
+        self.directory, self.meta, self.vocabulary, self.tokens = directory, meta, vocabulary, tokens
         self._documents = documents
         self._hidden: npt.NDArray[Any] | None = None
         if "hidden" in meta:
-            self._hidden = np.fromfile(directory / "hidden.bin", HIDDEN)
+            file = directory / "hidden.bin"
+            self._hidden = np.memmap(file, HIDDEN, "r") if meta["hidden"] else np.empty(0, HIDDEN)
 
     @classmethod
     def open(cls, directory: Path) -> TokenStore:
@@ -140,6 +152,11 @@ class TokenStore:
         """
         try:
             meta = json.loads((directory / "meta.json").read_bytes())
+            files = ["tokens.bin"]
+            if meta["format"] == _OLD:
+                meta |= {"format": _FORMAT, "shards": [meta["tokens"]]}
+            else:
+                files = [shard_name(number) for number in range(len(meta["shards"]))]
             if meta["format"] != _FORMAT or set(meta) - {"hidden"} != _KEYS:
                 raise _damaged(directory / "meta.json", f"all keys of format {_FORMAT}", f"format {meta['format']!r}")
             vocabulary_file = directory / "vocabulary.json"
@@ -147,7 +164,10 @@ class TokenStore:
             kind = type_for(vocabulary.size)
             if meta["dtype"] != kind.str:
                 raise _damaged(directory / "meta.json", f"type {kind.str}", f"type {meta['dtype']!r}")
-            sizes = {"tokens.bin": meta["tokens"] * kind.itemsize, "documents.bin": 8 * meta["documents"]}
+            tokens = map_shards([directory / name for name in files], kind, meta["shards"])
+            if len(tokens) != meta["tokens"]:
+                raise _damaged(directory / "meta.json", f"shards of {meta['tokens']} tokens", f"{len(tokens)}")
+            sizes = {"documents.bin": 8 * meta["documents"]}
             if "hidden" in meta:
                 sizes["hidden.bin"] = meta["hidden"] * HIDDEN.itemsize
             for name, size in sizes.items():
@@ -159,7 +179,7 @@ class TokenStore:
             documents = np.fromfile(directory / "documents.bin", "<i8")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise _damaged(directory, "a whole token store", f"{type(error).__name__}: {error}") from error
-        return cls(directory, meta, vocabulary, documents)
+        return cls(directory, meta, vocabulary, tokens, documents)
 
     def split(self, part: Part) -> Tokens:
         """One part of the text, which may be empty if the split says so.
@@ -173,8 +193,12 @@ class TokenStore:
         starts = self._documents[np.searchsorted(self._documents, start) : np.searchsorted(self._documents, end)]
         hidden = self._hidden
         if hidden is not None:
-            hidden = hidden[slice(*np.searchsorted(hidden["position"], [start, end]))].copy()
-            hidden["position"] -= start
+            # By bisection of the file: that of NumPy would copy all the places into memory.
+            positions = hidden["position"]
+            hidden = hidden[bisect.bisect_left(positions, start) : bisect.bisect_left(positions, end)]
+            if start:
+                hidden = hidden.copy()
+                hidden["position"] -= start
         return Tokens(self.tokens[start:end], starts - start, hidden)
 
     @property
@@ -287,6 +311,7 @@ def _write(
         "format": _FORMAT,
         "dtype": type_for(written.vocabulary.size).str,
         "tokens": sum(written.lengths),
+        "shards": written.shards,
         "splits": written.splits,
         "characters": written.characters,
         "documents": len(documents),
@@ -320,9 +345,9 @@ def _damaged(path: Path, expected: str, got: str) -> DataError:
 
 
 def _key(parts: Parts, config: TextConfig) -> str:
-    """What a store is called: everything that its content follows from, hashed."""
+    """What a store is called: everything that its content follows from, hashed; the old format has the same names."""
     files = [(part, str(source.path), source.size, source.mtime_ns) for part, source in parts]
-    return hashlib.sha256(json.dumps([_FORMAT, _options(parts, config), files]).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps([_OLD, _options(parts, config), files]).encode()).hexdigest()[:32]
 
 
 def _options(parts: Parts, config: TextConfig) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from unrolled.data.configuration import TextConfig
-from unrolled.data.numbering import count_numbers, expand, number_runs, numbers_in, pieces_of, synced
+from unrolled.data.numbering import count_numbers, expand, number_runs, numbers_in, pieces_of
 from unrolled.data.preparation import Parts, Progress, Written, check_unchanged, splits_of, type_for
+from unrolled.data.shards import ShardWriter
 from unrolled.data.subwords import SUBWORDS, Subwords, learn
 from unrolled.errors import DataError
 
@@ -26,7 +27,7 @@ _AT_ONCE = 1 << 16
 def write_subwords(
     directory: Path, parts: Parts, config: TextConfig, progress: Progress, processes: int | None = None
 ) -> Written:
-    """Write `tokens.bin` of a text of subwords.
+    """Write the shards of a text of subwords.
 
     Memory grows with the number of different segments, some 300 bytes each, and not with the text.
 
@@ -51,15 +52,15 @@ def write_subwords(
     vocabulary, new = Subwords.arrange(contents, pairs, counts["train"])
     ids = new.astype(type_for(vocabulary.size))
     done, total, whole = 0, sum(lengths), sum(source.size for _, source in parts)
-    with synced(directory / "tokens.bin") as file, numbers_in(scratch) as numbers:
+    with ShardWriter(directory, ids.dtype) as writer, numbers_in(scratch) as numbers:
         for at in pieces_of(0, total):
-            file.write(ids[numbers[at]].data)
+            writer.write(ids[numbers(at.start, at.stop)])
             done += at.stop - at.start
             progress(whole * done // total, whole, "encoding")
     scratch.unlink()
     begins = first.symbol_characters
     characters = {part: int(counts[part] @ begins) for part in splits}
-    return Written(vocabulary, lengths, digests, splits, characters)
+    return Written(vocabulary, lengths, digests, splits, characters, writer.lengths)
 
 
 def _training_text(scratch: Path, runs: list[str], part: tuple[int, int]) -> Iterator[str]:
@@ -69,4 +70,4 @@ def _training_text(scratch: Path, runs: list[str], part: tuple[int, int]) -> Ite
     with numbers_in(scratch) as numbers:
         for at in pieces_of(start, end, _AT_ONCE):
             kept = max(1, round((at.stop - at.start) * share))
-            yield "".join([runs[number] for number in numbers[at.start : at.start + kept].tolist()])
+            yield "".join([runs[number] for number in numbers(at.start, at.start + kept).tolist()])

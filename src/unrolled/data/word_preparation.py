@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from unrolled.data.configuration import TextConfig
 from unrolled.data.numbering import Numbers, count_numbers, expand, number_runs, numbers_in, pieces_of, synced
 from unrolled.data.preparation import HIDDEN, Parts, Progress, Written, check_unchanged, splits_of, type_for
+from unrolled.data.shards import ShardWriter
 from unrolled.data.splitting import split_word
 from unrolled.data.vocabulary import UNKNOWN, IntArray
 from unrolled.data.words import Joints, Words
@@ -27,7 +28,7 @@ __all__ = ["write_words"]
 def write_words(
     directory: Path, parts: Parts, config: TextConfig, progress: Progress, processes: int | None = None
 ) -> Written:
-    """Write `tokens.bin` and `hidden.bin` of a text of words.
+    """Write the shards and `hidden.bin` of a text of words.
 
     Memory grows with the number of different runs of characters, some 200 bytes each, and not with the text.
 
@@ -42,25 +43,32 @@ def write_words(
         cut = [[numbers.setdefault(word, len(numbers)) for word in split_word(run)] for run in words]
         words, lengths = list(numbers), expand(scratch, cut, lengths)
         del cut
-    splits = splits_of(parts, lengths, config)
+    splits, total = splits_of(parts, lengths, config), sum(lengths)
     counts = count_numbers(scratch, *splits["train"], len(words))
     vocabulary = Words.choose(words, counts, config.min_count, config.vocabulary_size, config.splitter)
     known = _Known.of(words, vocabulary)
     characters, hidden, done, size = {}, 0, 0, sum(source.size for _, source in parts)
     with (
-        synced(directory / "tokens.bin") as tokens_file,
+        ShardWriter(directory, known.ids.dtype) as tokens,
         synced(directory / "hidden.bin") as hidden_file,
-        numbers_in(scratch) as ids,
+        numbers_in(scratch) as numbers_at,
     ):
         for part, (start, end) in splits.items():
             characters[part] = 0
             for at in pieces_of(start, end):
-                hidden += known.write(ids, at, start, tokens_file, hidden_file)
-                characters[part] += known.characters(ids, at, start)
+                # With the words on either side, which say what white space there is.
+                first = max(at.start - 1, 0)
+                held, here = numbers_at(first, min(at.stop + 1, total)), slice(at.start - first, at.stop - first)
+                tokens.write(known.ids[held[here]])
+                found = known.hidden(held, here, start - first)
+                found["position"] += first
+                hidden_file.write(found.data)
+                hidden += found.size
+                characters[part] += known.characters(held, here, start - first)
                 done += at.stop - at.start
-                progress(size * done // sum(lengths), size, "encoding")
+                progress(size * done // total, size, "encoding")
     scratch.unlink()
-    return Written(vocabulary, lengths, digests, splits, characters, hidden)
+    return Written(vocabulary, lengths, digests, splits, characters, tokens.lengths, hidden)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,12 +107,9 @@ class _Known:
         """Characters of the text of some words, the first of the part being the first of a text."""
         return int(self.own.characters(*_with_before(words, at, start)).sum())
 
-    def write(self, words: Numbers, at: slice, start: int, tokens: IO[bytes], hidden: IO[bytes]) -> int:
-        """Write the tokens of some words, and the records of what is hidden; returns their number."""
-        tokens.write(self.ids[words[at]].data)
+    def hidden(self, words: Numbers, at: slice, start: int) -> npt.NDArray[Any]:
+        """The records of what some words hide, of type `HIDDEN`; their part begins at `start`."""
         places = at.start + np.flatnonzero(self.hides[words[at]])
-        if not places.size:
-            return 0
         records = np.zeros(places.size, HIDDEN)
         records["position"] = places
         records["nats"] = self.nats[words[places]]
@@ -114,8 +119,7 @@ class _Known:
             following = places + 1 < len(words)
             following[following] &= ~self.hides[words[places[following] + 1]]
             records[name][following] += self._beyond(name, words, places[following] + 1, start)
-        hidden.write(records.data)
-        return int(records.size)
+        return records
 
     def _beyond(self, name: str, words: Numbers, places: IntArray, start: int) -> IntArray:
         """What words have beyond what is counted for their symbols: characters, or words."""

@@ -196,7 +196,7 @@ def sequence_starts(tokens: Tokens, start: int, end: int, boundary: int | None, 
         return found
     found[0] = start == 0
     if boundary is not None:
-        found[1:] = tokens.ids[start : end - 1] == boundary
+        found[1:] = np.asarray(tokens.ids[start : end - 1]) == boundary
         if start:
             found[0] = tokens.ids[start - 1] == boundary
     if documents:

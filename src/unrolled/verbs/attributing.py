@@ -102,7 +102,7 @@ def own_text(model: LanguageModelRun, part: Part, most: int | None = None) -> st
     if not len(tokens):
         fix = "train with another --split, such as 80/10/10"
         raise DataError(f"the text of {model.run.path} has no {part} part", got=f"split {text.split}", fix=fix)
-    return model.vocabulary.decode(tokens.ids[:most])
+    return model.vocabulary.decode(np.asarray(tokens.ids[:most]))
 
 
 def _network(model: LanguageModelRun) -> Network:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from unrolled.data.configuration import TextConfig
 from unrolled.data.lexicon import WORD, Lexicon
 from unrolled.data.text import Source, read_text
@@ -70,7 +72,7 @@ def training_words(model: LanguageModelRun, words: Iterable[Source] = (), min_co
         raise RunError(error.problem, where=error.where, fix=fix) from error
     model.listener.doing("counting the words of the training text")
     decoder = vocabulary.decoder()
-    pieces = (decoder.feed(tokens.ids[at : at + _SYMBOLS]) for at in range(0, len(tokens), _SYMBOLS))
+    pieces = (decoder.feed(np.asarray(tokens.ids[at : at + _SYMBOLS])) for at in range(0, len(tokens), _SYMBOLS))
     return Lexicon.count(_lines(pieces), min_count)
 
 

@@ -77,7 +77,7 @@ def open_store(run: Run, text: TextConfig, vocabulary: Vocabulary, listener: Lis
     assert isinstance(data, dict)
     try:
         store = TokenStore.open(Path(data["store"]))
-    except DataError:
+    except DataError as damage:
         parts: dict[str, list[str]] = {}
         for source in data["sources"]:
             parts.setdefault(source["part"], []).append(source["path"])
@@ -92,6 +92,7 @@ def open_store(run: Run, text: TextConfig, vocabulary: Vocabulary, listener: Lis
             raise RunError(
                 f"the text of the run {run.path} is gone, and so is the copy it was trained on: {error.problem}",
                 where=error.where,
+                got=f"{damage.problem} ({damage.where})",
                 fix="put the text back; sampling and scoring work without it",
             ) from error
         store = prepare(sources, text, progress=listener.preparing)
