@@ -32,6 +32,10 @@ _COMMANDS = {
     "cells": ("cells", "The built-in cells."),
 }
 
+_TASKS = {
+    "classify": ("unrolled.cli.classifying:train_classify", "Train a classifier of sequences."),
+}
+
 _USES = {
     "suggest": "The words that may come next, as you type.",
     "correct": "Correct the spelling of a text, each word in its context.",
@@ -53,9 +57,12 @@ def _app() -> cyclopts.App:
         suppress_keyboard_interrupt=False,
         result_action="return_value",
     )
-    train = cyclopts.App(name="train", help="Train a model: a language model with `train lm`.")
+    train = cyclopts.App(name="train", help="Train a model, by its task: a language model with `train lm`.")
     train.command("unrolled.cli.commands:train_lm", name="lm", help="Train a language model on text.")
+    for name, (function, about) in _TASKS.items():
+        train.command(function, name=name, help=about)
     app.command(train)
+    app.command("unrolled.cli.supervised:predict", name="predict", help="What a trained model says of new inputs.")
     data = cyclopts.App(name="data", help="The standard corpora: fetch one with `data get NAME`.")
     data.command("unrolled.cli.corpora:get", name="get", help="Fetch a corpus, checked, into the cache.")
     data.command("unrolled.cli.corpora:listing", name="list", help="The corpora there are, and which are here.")

@@ -21,7 +21,7 @@ from unrolled.cli.options import (
     check_of_network,
     given,
 )
-from unrolled.cli.printing import print_json, print_report, print_trained
+from unrolled.cli.printing import print_json, print_report, print_trained, print_trained_task
 from unrolled.cli.screen import Screen, printable, stdout_console
 from unrolled.runs.directory import DEFAULT_ROOT
 from unrolled.verbs.listening import Listener, counted
@@ -119,6 +119,7 @@ def resume(
     json: _Json = False,
 ) -> None:
     """Go on with a run exactly where it stopped, or beyond its budget."""
+    from unrolled.verbs.supervised import TrainedTask
     from unrolled.verbs.training import resume as verb
 
     with _screen(tensorboard) as screen:
@@ -132,7 +133,7 @@ def resume(
             threads=threads,
             listener=screen,
         )
-    print_trained(trained, json)
+    (print_trained_task if isinstance(trained, TrainedTask) else print_trained)(trained, json)
 
 
 def demo(
@@ -301,10 +302,16 @@ def evaluate(
     mix: _Mix = None,
     json: _Json = False,
 ) -> None:
-    """The loss of a run on a part of its own text."""
+    """The loss of a run on a part of its own text; of other tasks than a language model, its metrics."""
     from unrolled.cli.comparing import compared
+    from unrolled.cli.supervised import evaluate_task
+    from unrolled.runs.directory import Run
+    from unrolled.runs.models import learns_from_examples
     from unrolled.verbs.using import open_run
 
+    if learns_from_examples(Run.open(run)):
+        evaluate_task(run, split, checkpoint, device, threads, json)
+        return
     with Screen() as screen:
         model = open_run(run, checkpoint, device=device, threads=threads, listener=screen)
         if baseline is not None or mix:

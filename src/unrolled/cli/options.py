@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, field, fields, make_dataclass
+from types import MappingProxyType
 from typing import Annotated, Any, Optional, get_args, get_type_hints
 
 from cyclopts import Parameter, Token
@@ -23,6 +24,7 @@ __all__ = [
     "Whole",
     "check_of_network",
     "given",
+    "options_of",
 ]
 
 
@@ -44,12 +46,24 @@ def _about(section: type[Any]) -> dict[str, str]:
     return {name: " ".join(text.split()) for name, text in entries}
 
 
-def _options(section: type[Any], group: str) -> type[Any]:
-    """A dataclass with the same fields, all of them None until they are given."""
+def options_of(
+    section: type[Any], group: str, defaults: Mapping[str, Any] = MappingProxyType({}), leave_out: Sequence[str] = ()
+) -> type[Any]:
+    """A dataclass with the fields of a configuration, all of them None until they are given.
+
+    Args:
+        section: the configuration.
+        group: the heading of its options.
+        defaults: those of its fields that have another default here.
+        leave_out: fields that are no options here.
+    """
     about, hints = _about(section), get_type_hints(section)
     built = []
     for entry in fields(section):
-        default = "" if entry.default in (MISSING, None) else f" [default: {entry.default}]"
+        if entry.name in leave_out:
+            continue
+        usual = defaults.get(entry.name, entry.default)
+        default = "" if usual in (MISSING, None) else f" [default: {usual}]"
         # Typer-style brackets in help would be read as markup.
         parameter = Parameter(help=about[entry.name] + default, group=group, show_default=False)
         kinds = {*get_args(hints[entry.name]), hints[entry.name]} - {type(None)}
@@ -59,13 +73,13 @@ def _options(section: type[Any], group: str) -> type[Any]:
     return make_dataclass(f"{section.__name__}Options", built, frozen=True, namespace={"__module__": __name__})
 
 
-TextOptions = _options(SECTIONS["text"], "Text")
-ModelOptions = _options(SECTIONS["model"], "Network")
-TrainingOptions = _options(SECTIONS["training"], "Training")
-NGramOptions = _options(NGramConfig, "N-grams (with --model ngram)")
+TextOptions = options_of(SECTIONS["text"], "Text")
+ModelOptions = options_of(SECTIONS["model"], "Network")
+TrainingOptions = options_of(SECTIONS["training"], "Training")
+NGramOptions = options_of(NGramConfig, "N-grams (with --model ngram)")
 
 
-MethodOptions = _options(_Methods, "Methods")
+MethodOptions = options_of(_Methods, "Methods")
 
 
 def given(*options: Any) -> dict[str, Any]:

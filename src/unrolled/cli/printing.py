@@ -11,7 +11,7 @@ from typing import Any
 from unrolled.runs.logs import finite
 from unrolled.training.processes import is_first
 
-__all__ = ["print_compared", "print_json", "print_next", "print_report", "print_trained"]
+__all__ = ["print_compared", "print_json", "print_next", "print_report", "print_trained", "print_trained_task"]
 
 
 def print_trained(trained: Any, json: bool) -> None:
@@ -48,6 +48,33 @@ def print_trained(trained: Any, json: bool) -> None:
         (f"unrolled sample {run} --temperature 0.7", "let it write"),
         (f"unrolled score {run} FILE --each line", "how likely each line of a text is to it"),
         (f"unrolled describe {run}", "its equations, shapes and diagram"),
+        (f"unrolled resume {run} --{trained.budget} {2 * trained.spent:g}", "train it on, as long again"),
+    )
+
+
+def print_trained_task(trained: Any, json: bool) -> None:
+    """What training came to, and what to do next."""
+    if json:
+        print_json(
+            {
+                "run": str(trained.run),
+                "task": trained.task,
+                "steps": trained.steps,
+                "minutes": trained.minutes,
+                "epochs": trained.epochs,
+                "parameters": trained.parameters,
+                "valid": trained.valid,
+            }
+        )
+        return
+    print(f"\ntrained {trained.steps:,} steps, {trained.epochs:.2f} epochs, {trained.minutes:.1f} minutes")
+    if trained.summary:
+        print(f"held out: {trained.summary}\n  (the checkpoint was chosen on these)")
+    run = shlex.quote(str(trained.run))
+    print_next(
+        trained.run,
+        (f"unrolled evaluate {run} --split test", "what it knows of the test part"),
+        (f"unrolled predict {run} FILE", "what it says of new inputs"),
         (f"unrolled resume {run} --{trained.budget} {2 * trained.spent:g}", "train it on, as long again"),
     )
 

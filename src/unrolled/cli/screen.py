@@ -50,6 +50,7 @@ class Screen(Listener):
         self._bars: Progress | None = None
         self._bar: TaskID | None = None
         self._kind = ""
+        self._loss = ""
         self._stepped: Stepped | None = None
         self._valid: float | None = None
         self._shown = -math.inf
@@ -92,8 +93,9 @@ class Screen(Listener):
             self._close()
             self.console.print(f"[dim]{escape(what)} ...[/]")
 
-    def started(self, run: str, facts: dict[str, str]) -> None:
+    def started(self, run: str, facts: dict[str, str], loss: str = "nats a symbol") -> None:
         """What was chosen."""
+        self._loss = loss
         self._close()
         if self._quiet:
             return
@@ -113,8 +115,8 @@ class Screen(Listener):
             at = "" if self._stepped is None else f"  {100 * self._stepped.progress:3.0f}%"
             trained = "" if self._stepped is None else f", training {self._stepped.smoothed:.3f}"
             self.console.print(
-                f"{at}  step {event.step:,}: held out {event.loss:.4f} nats ({event.loss / math.log(2):.3f} bits) a "
-                f"symbol{trained}{'  [green]best so far[/]' if event.best else ''}"
+                f"{at}  step {event.step:,}: held out {self._told(event.loss)}{trained}"
+                f"{'  [green]best so far[/]' if event.best else ''}"
             )
         elif isinstance(event, Saved) and self._stepped is not None and self._stepped.progress >= 1:
             self._close()
@@ -130,13 +132,22 @@ class Screen(Listener):
     def _step(self, event: Stepped) -> None:
         facts = (
             f"step {event.step:,} epoch {event.epoch:.2f}  {event.targets_per_second / 1000:,.1f}k/s  "
-            f"loss {event.smoothed:.3f} nats {event.smoothed / math.log(2):.3f} bits  gradient {event.norm:.2f}"
+            f"loss {event.smoothed:.3f}{self._units(event.smoothed)}  gradient {event.norm:.2f}"
         )
         if self.console.is_terminal:
             self._progress(facts, event.progress, 1.0, kind="training", left=event.seconds_left)
         elif time.monotonic() - self._line > 10:
             self._line = time.monotonic()
             self.console.print(f"  {100 * event.progress:3.0f}%  {facts}  {event.seconds_left:.0f} s left")
+
+    def _told(self, loss: float) -> str:
+        """A loss by its name; those of symbols in bits too."""
+        unit, _, thing = self._loss.partition(" ")
+        bits = f" ({loss / math.log(2):.3f} bits)" if thing == "a symbol" else ""
+        return f"{loss:.4f} {unit}{bits} {thing}".rstrip()
+
+    def _units(self, loss: float) -> str:
+        return f" nats {loss / math.log(2):.3f} bits" if self._loss == "nats a symbol" else ""
 
     def _progress(self, text: str, done: float, total: float, kind: str = "", left: float | None = None) -> None:
         if self._quiet or not self.console.is_terminal:

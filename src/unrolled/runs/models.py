@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -13,9 +14,23 @@ from unrolled.runs.checkpoints import Checkpoint, load
 from unrolled.runs.configuration import load_section
 from unrolled.runs.directory import Run
 from unrolled.tasks.configuration import LanguageModelConfig
+from unrolled.tasks.kinds import KINDS, Kind, find_kind
 from unrolled.tasks.language_model import LanguageModel
 
-__all__ = ["build_language_model", "check_network", "is_fitted", "load_language_model", "load_weights", "section"]
+if TYPE_CHECKING:
+    from unrolled.tasks.supervised import SupervisedModel
+
+__all__ = [
+    "build_language_model",
+    "check_network",
+    "is_fitted",
+    "learns_from_examples",
+    "load_language_model",
+    "load_task_model",
+    "load_weights",
+    "read_sections",
+    "section",
+]
 
 
 def section(run: Run, name: str) -> object:
@@ -59,6 +74,42 @@ def check_network(run: Run) -> None:
             f"{run.path} is an n-gram model: it was fitted in one go and has no network",
             fix="name the run of a network here; an n-gram model is fitted anew with train lm --model ngram",
         )
+
+
+def learns_from_examples(run: Run) -> bool:
+    """Whether the run is of one of `tasks.kinds`, not a language model."""
+    return run.config.get("task") in KINDS
+
+
+def read_sections(run: Run) -> tuple[Kind, Equations, dict[str, Any]]:
+    """The task of a run, its cell, and the sections of its options.
+
+    Raises:
+        RunError: it is a language model, or of a task that is not known.
+    """
+    kind, where = find_kind(str(run.config.get("task"))), str(run.path / "config.json")
+    sections = {name: load_section(cls, section(run, name), f"{where}, {name}") for name, cls in kind.sections.items()}
+    return kind, Equations.from_json(section(run, "equations"), where=where), sections
+
+
+def load_task_model(run: Run, which: str = "best") -> tuple[SupervisedModel, Checkpoint]:
+    """The trained model of a run that learned from examples, ready to be used (in evaluation mode).
+
+    Args:
+        run: the run.
+        which: "best" (the last, where nothing was validated), "last" or a step.
+
+    Raises:
+        RunError: it is of another task, or a file of it is damaged.
+    """
+    kind, equations, sections = read_sections(run)
+    if which == "best" and run.pointer("best") is None:
+        which = "last"
+    checkpoint = load(run, which, weights_only=True)
+    model = kind.build(equations, sections, run.vocabulary)
+    model.to(next(weight.dtype for weight in checkpoint.model.values() if weight.is_floating_point()))
+    load_weights(model, checkpoint.model, f"checkpoint {checkpoint.step} of {run.path}")
+    return model.eval(), checkpoint
 
 
 def build_language_model(run: Run) -> tuple[LanguageModel, Vocabulary]:

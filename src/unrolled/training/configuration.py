@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from unrolled.errors import ConfigurationError, nearest
 
-__all__ = ["Average", "Decayed", "Optimizer", "Precision", "Reduction", "Schedule", "TrainingConfig"]
+__all__ = ["OF_STREAMS", "Average", "Decayed", "Optimizer", "Precision", "Reduction", "Schedule", "TrainingConfig"]
 
 Optimizer = Literal["adamw", "adagrad", "adagrad-inside", "rmsprop", "sgd"]
 Precision = Literal["auto", "float32", "bfloat16", "float64"]
@@ -16,6 +16,9 @@ Schedule = Literal["cosine", "constant", "falling"]
 Reduction = Literal["mean", "sum"]
 Decayed = Literal["matrices", "all"]
 Average = Literal["none", "triggered", "exponential"]
+
+OF_STREAMS = ("length", "random_lengths", "shift", "valid_limit")
+"""Fields that say something of a text read in streams only: tasks that learn from examples have none of them."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from unrolled.tasks.configuration import LanguageModelConfig
 from unrolled.training.budget import DEFAULT_MINUTES
 from unrolled.training.configuration import TrainingConfig
 
-__all__ = ["choose_device", "choose_output", "choose_sizes", "choose_threads"]
+__all__ = ["choose_device", "choose_output", "choose_sizes", "choose_threads", "with_budget", "work_of"]
 
 # The size of a network is chosen on a ladder, from a nominal rate rather than a measured one: the same command on the
 # same text then trains the same network, whatever else the machine is doing.
@@ -82,7 +82,7 @@ def choose_sizes(
     batch = training.batch or choose_batch(train_tokens, training.length, _STREAMS)
     hidden = model.hidden_size
     per_square = _matrices(equations) * model.layers  # parameters of the recurrent layers by the square of H
-    work = _work(training, threads, device)
+    work = work_of(training, threads, device)
     if hidden is None:
         wanted = math.sqrt(work / 6 / _TOKENS_PER_PARAMETER)
         if work == math.inf:
@@ -99,9 +99,7 @@ def choose_sizes(
     rate = training.learning_rate or _learning_rate(equations, training, hidden)
     embedding = hidden if model.embedding_size is None else model.embedding_size
     sized = replace(model, hidden_size=hidden, embedding_size=embedding, dropout=dropout)
-    budgeted = any(value is not None for value in (training.minutes, training.epochs, training.steps))
-    minutes = training.minutes if budgeted else DEFAULT_MINUTES
-    return sized, replace(training, batch=batch, learning_rate=rate, threads=threads, minutes=minutes)
+    return sized, with_budget(replace(training, batch=batch, learning_rate=rate, threads=threads))
 
 
 def choose_output(model: LanguageModelConfig, vocabulary: Vocabulary) -> LanguageModelConfig:
@@ -120,7 +118,13 @@ def _matrices(equations: Equations) -> int:
     return sum(kind != "vector" for kind in equations.parameters.values())
 
 
-def _work(training: TrainingConfig, threads: int, device: torch.device) -> float:
+def with_budget(training: TrainingConfig) -> TrainingConfig:
+    """The same, with minutes where no budget is given."""
+    given = any(value is not None for value in (training.minutes, training.epochs, training.steps))
+    return training if given else replace(training, minutes=DEFAULT_MINUTES)
+
+
+def work_of(training: TrainingConfig, threads: int, device: torch.device) -> float:
     """Floating-point operations of the budget; infinite where it is not one of time."""
     if training.steps is not None or training.epochs is not None:
         return math.inf

@@ -24,8 +24,8 @@ class Listener:
     def doing(self, what: str) -> None:
         """Something that takes a few seconds begins."""
 
-    def started(self, run: str, facts: dict[str, str]) -> None:
-        """Training begins: the run's directory, and what was chosen by name."""
+    def started(self, run: str, facts: dict[str, str], loss: str = "nats a symbol") -> None:
+        """Training begins: the run's directory, what was chosen by name, and what the loss is called."""
 
     def event(self, event: Event) -> None:
         """What training tells."""

@@ -23,7 +23,7 @@ from unrolled.runs.checkpoints import Checkpoint, load
 from unrolled.runs.configuration import dump_section, load_section
 from unrolled.runs.directory import DEFAULT_ROOT, Run, unique_name
 from unrolled.runs.logs import Logs, NoLogs, truncate_to
-from unrolled.runs.models import build_language_model, check_network, load_language_model, section
+from unrolled.runs.models import build_language_model, check_network, learns_from_examples, load_language_model, section
 from unrolled.tasks.configuration import LanguageModelConfig
 from unrolled.tasks.language_model import LanguageModel, LanguageModelTask
 from unrolled.training.budget import Budget
@@ -41,6 +41,7 @@ from unrolled.verbs.naming import stem
 from unrolled.verbs.options import read_options
 from unrolled.verbs.origins import Origin, describe_store, open_store
 from unrolled.verbs.sharing import agree, check_shares, check_sources, create_run, held, in_turn
+from unrolled.verbs.supervised import TrainedTask, resume_task
 
 __all__ = ["Trained", "resume", "train_lm"]
 
@@ -197,8 +198,8 @@ def resume(
     device: str | None = None,
     threads: int | None = None,
     listener: Listener | None = None,
-) -> Trained:
-    """Go on with a run exactly where its last checkpoint stands.
+) -> Trained | TrainedTask:
+    """Go on with a run exactly where its last checkpoint stands, whatever its task.
 
     Args:
         run: its directory.
@@ -219,12 +220,16 @@ def resume(
     listener = listener if listener is not None and processes.first else Listener()
     opened = Run.open(run)
     check_network(opened)
+    budget = {"minutes": minutes, "epochs": epochs, "steps": steps}
+    if learns_from_examples(opened):
+        return resume_task(
+            opened, budget=budget, checkpoint=checkpoint, device=device, threads=threads, listener=listener
+        )
     if opened.config.get("task") != "lm":
         raise RunError(f"{opened.path} is not a language model", got=f"task {opened.config.get('task')!r}")
     where = str(opened.path / "config.json")
     text = load_section(TextConfig, section(opened, "text"), f"{where}, text")
     training = load_section(TrainingConfig, section(opened, "training"), f"{where}, training")
-    budget = {"minutes": minutes, "epochs": epochs, "steps": steps}
     extended = any(value is not None for value in budget.values())
     if extended:
         # Checked like any other options, as they may come from a command line.

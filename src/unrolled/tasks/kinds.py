@@ -1,0 +1,155 @@
+"""What the verbs want to know of a task that is trained by gradient on examples: one subpackage a task.
+
+The language model, whose data is a stream and not examples, is not one of these.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from unrolled.data.store import Part, SplitSources
+from unrolled.errors import RunError, nearest
+
+if TYPE_CHECKING:
+    from unrolled.cells import Equations
+    from unrolled.tasks import Trainable
+    from unrolled.tasks.supervised import Examples, SupervisedModel
+
+__all__ = ["KINDS", "Chosen", "Kind", "Options", "Prepared", "find_kind"]
+
+Options = Mapping[str, Any]
+"""The sections of a task's options, by name: each a frozen dataclass."""
+
+KINDS: dict[str, str] = {
+    "classify": "unrolled.tasks.classify.kind:Classify",
+}
+"""Where each is, by what `train` and `config.json` call it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Data that is ready to train on.
+
+    Attributes:
+        parts: the examples to train on, to validate on and to test on; the last two may be empty.
+        vocabulary: all that was fitted to the training part (symbols, labels, scalings) or given with it, as JSON: with
+            it and the options, the model can be built and used, without the data.
+        facts: what a user wants to see before the bar, by name.
+    """
+
+    parts: Mapping[Part, Examples]
+    vocabulary: dict[str, Any]
+    facts: dict[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """What is filled in where it was not given.
+
+    Attributes:
+        options: the sections, whole.
+        batch: examples a batch.
+        learning_rate: the highest of the schedule.
+    """
+
+    options: dict[str, Any]
+    batch: int
+    learning_rate: float
+
+
+class Kind(ABC):
+    """A task by its name.
+
+    Attributes:
+        name: what `train` and `config.json` call it.
+        about: what it does, in a line.
+        loss: what its loss is called: "nats a label".
+        sections: the dataclass of each section of its options. "model" is one of them, whose fields `cell`, `layers`
+            and `hidden_size` every task has.
+        defaults: fields of `TrainingConfig` whose defaults are others for this task.
+    """
+
+    name: ClassVar[str]
+    about: ClassVar[str]
+    loss: ClassVar[str]
+    sections: ClassVar[dict[str, type[Any]]]
+    defaults: ClassVar[dict[str, Any]] = {}
+
+    @abstractmethod
+    def prepare(
+        self,
+        sources: SplitSources,
+        options: Options,
+        vocabulary: Mapping[str, Any] | None = None,
+        told: Callable[[int, int, str], None] | None = None,
+    ) -> Prepared:
+        """Read the data.
+
+        Args:
+            sources: the files.
+            options: how they are read, cut into parts and encoded.
+            vocabulary: that of a run, which goes on or is evaluated; made from the training part if not given.
+            told: is told of progress: done, total, what.
+
+        Raises:
+            DataError: something of it is not as it should be, with file and line.
+        """
+
+    @abstractmethod
+    def choose(self, equations: Equations, options: Options, prepared: Prepared, work: float) -> Chosen:
+        """Fill in what is not given.
+
+        Args:
+            equations: the cell.
+            options: with fields that are None.
+            prepared: the data.
+            work: floating-point operations that the budget buys; infinite where it is in steps or epochs.
+        """
+
+    @abstractmethod
+    def build(self, equations: Equations, options: Options, vocabulary: Mapping[str, Any]) -> SupervisedModel:
+        """The model, with fresh weights."""
+
+    def task(self, model: SupervisedModel, prepared: Prepared, options: Options, *, batch: int, seed: int) -> Trainable:
+        """The model and its examples."""
+        from unrolled.tasks.supervised import SupervisedTask
+
+        return SupervisedTask(model, prepared.parts["train"], prepared.parts["valid"], batch=batch, seed=seed)
+
+    @abstractmethod
+    def evaluate(
+        self,
+        model: SupervisedModel,
+        examples: Examples,
+        options: Options,
+        vocabulary: Mapping[str, Any],
+        told: Callable[[int, int], None] | None = None,
+    ) -> dict[str, Any]:
+        """The metrics of a model on some examples, at least one, as JSON; `loss` is one of them."""
+
+    @abstractmethod
+    def summary(self, report: Mapping[str, Any]) -> str:
+        """What `evaluate` found, in a line."""
+
+    @abstractmethod
+    def predict(
+        self, model: SupervisedModel, lines: Iterable[Any], options: Options, vocabulary: Mapping[str, Any]
+    ) -> Iterator[dict[str, Any]]:
+        """What the model says of new inputs, one after the other, as JSON."""
+
+
+def find_kind(name: str) -> Kind:
+    """The task of a name.
+
+    Raises:
+        RunError: there is none.
+    """
+    if name not in KINDS:
+        raise RunError(f"there is no task {name!r}", expected=f"one of {', '.join(KINDS)}", fix=nearest(name, KINDS))
+    module, _, attribute = KINDS[name].partition(":")
+    kind: Kind = getattr(import_module(module), attribute)()
+    return kind

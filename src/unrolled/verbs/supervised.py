@@ -1,0 +1,421 @@
+"""`train`, `resume`, `evaluate` and `predict` of the tasks that learn from examples: see `tasks.kinds`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from unrolled import __version__
+from unrolled.cells import Equations, find_cell
+from unrolled.data.store import Part, SplitSources
+from unrolled.data.text import read_bytes
+from unrolled.errors import ConfigurationError, DataError, RunError, nearest
+from unrolled.kernels import candidates, choose
+from unrolled.layers import RecurrentLayer
+from unrolled.runs.checkpoints import Checkpoint, load
+from unrolled.runs.configuration import dump_section, load_section
+from unrolled.runs.directory import DEFAULT_ROOT, Run, unique_name
+from unrolled.runs.logs import Logs, truncate_to
+from unrolled.runs.models import load_task_model, read_sections
+from unrolled.tasks.kinds import Kind, Options, Prepared, find_kind
+from unrolled.tasks.supervised import SupervisedModel
+from unrolled.training.budget import Budget
+from unrolled.training.configuration import OF_STREAMS, Precision, TrainingConfig
+from unrolled.training.loop import Trainer, seeded
+from unrolled.training.memory import keep_freed_memory
+from unrolled.training.precision import Way, measure
+from unrolled.training.processes import refuse_several
+from unrolled.training.signals import interruptible
+from unrolled.verbs.defaults import choose_device, choose_threads, with_budget, work_of
+from unrolled.verbs.listening import Listener, counted
+from unrolled.verbs.naming import stem
+
+__all__ = ["OpenedTask", "TrainedTask", "open_task", "resume_task", "train_task"]
+
+
+@dataclass(frozen=True)
+class TrainedTask:
+    """What training came to.
+
+    Attributes:
+        task: its name.
+        run: the run's directory.
+        steps: updates of the weights.
+        minutes: minutes of training.
+        epochs: passes over the training examples.
+        parameters: of the network.
+        valid: what `evaluate` says of the best checkpoint on the validation part, on which it was chosen; None where
+            there is none.
+        summary: that in a line.
+        budget: what the budget counted: "minutes", "epochs" or "steps".
+        spent: how much of that the budget was.
+    """
+
+    task: str
+    run: Path
+    steps: int
+    minutes: float
+    epochs: float
+    parameters: int
+    valid: dict[str, Any] | None
+    summary: str
+    budget: str
+    spent: float
+
+
+def train_task(
+    task: str,
+    paths: str | Path | Sequence[str | Path] = (),
+    *,
+    train: Sequence[str] = (),
+    valid: Sequence[str] = (),
+    test: Sequence[str] = (),
+    run: str | Path | None = None,
+    equations: Equations | None = None,
+    listener: Listener | None = None,
+    **options: Any,
+) -> TrainedTask:
+    """Train a model on examples.
+
+    Args:
+        task: "classify", for one; see `tasks.kinds.KINDS`.
+        paths: a file, directory or glob, or several; split as the options say.
+        train: files to train on, where the split is given; then also `valid` and `test`.
+        valid: files to validate on.
+        test: files kept for testing.
+        run: the directory of the run; by default `runs/` and a name made from the data, the task and the cell.
+        equations: the cell, in place of a name in the option `cell`.
+        listener: hears what happens.
+        options: fields of the task's sections and of `TrainingConfig`, by name.
+
+    Raises:
+        InputError: something of this is wrong; nothing was trained.
+        DivergenceError: a loss or gradient is not finite; the last good checkpoint stays.
+        Interrupted: the user stopped it; all is saved.
+    """
+    kind, listener = find_kind(task), listener or Listener()
+    refuse_several(f"train {task}")
+    sections, training = _read_options(kind, options)
+    equations = equations or find_cell(sections["model"].cell)
+    sections["model"] = replace(sections["model"], cell=equations.name)
+    device, threads = choose_device(training.device), choose_threads(training.threads)
+    torch.set_num_threads(threads)
+    names = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    sources = SplitSources.find(names, train=train, valid=valid, test=test)
+    path = Path(run) if run is not None else _free(f"{stem(names[0] if names else '', sources)}-{task}", equations)
+    Run.check_free(path)
+    described = _described(sources)
+    prepared = kind.prepare(sources, sections, told=listener.preparing)
+    training = with_budget(replace(training, threads=threads))
+    chosen = kind.choose(equations, sections, prepared, work_of(training, threads, device))
+    training = replace(
+        training,
+        batch=training.batch or chosen.batch,
+        learning_rate=training.learning_rate or chosen.learning_rate,
+    )
+    with seeded(torch.device("cpu"), training.seed):
+        model = kind.build(equations, chosen.options, prepared.vocabulary)
+    model.to(device, _dtype(training))
+    trainable = kind.task(model, prepared, chosen.options, batch=training.batch or 1, seed=training.seed)
+    ways = _ways(model, training)
+    if len(ways) > 1:
+        listener.doing("measuring " + ", ".join(map(str, ways)))
+    keep_freed_memory()
+    way, seconds = measure(trainable, ways, model.use)
+    model.use(way.kernel)
+    training = replace(training, precision=way.precision)
+    config = {
+        "task": task,
+        "unrolled": __version__,
+        "data_sources": described,
+        **{name: dump_section(section) for name, section in chosen.options.items()},
+        "equations": equations.to_json(),
+        "training": dump_section(training),
+        "measured": {
+            "kernel": way.kernel,
+            "device": str(device),
+            "torch": torch.__version__,
+            "seconds_a_batch": seconds,
+        },
+    }
+    opened = Run.create(path, config, prepared.vocabulary)
+    with opened.exclusive():
+        return _conduct(opened, kind, model, prepared, chosen.options, training, listener)
+
+
+def resume_task(
+    opened: Run,
+    *,
+    budget: Mapping[str, Any],
+    checkpoint: str = "last",
+    device: str | None = None,
+    threads: int | None = None,
+    listener: Listener | None = None,
+) -> TrainedTask:
+    """Go on with a run exactly where its last checkpoint stands; see `verbs.training.resume`."""
+    listener = listener or Listener()
+    refuse_several("resume")
+    kind, equations, sections = read_sections(opened)
+    where = str(opened.path / "config.json")
+    training = load_section(TrainingConfig, opened.config["training"], f"{where}, training")
+    extended = any(value is not None for value in budget.values())
+    if extended:
+        training = load_section(TrainingConfig, {**dump_section(training), **budget}, "the new budget")
+    measured = opened.config["measured"]
+    torch.set_num_threads(choose_threads(threads if threads is not None else training.threads))
+    prepared = kind.prepare(_found(opened), sections, opened.vocabulary, listener.preparing)
+    with seeded(torch.device("cpu"), training.seed):
+        model = kind.build(equations, sections, prepared.vocabulary)
+    placed = choose_device(device or str(measured["device"]))
+    model.to(placed, _dtype(training))
+    if str(placed) == str(measured["device"]):
+        # What was measured is part of the run: another kernel gives other last digits.
+        model.use(measured["kernel"])
+    with opened.exclusive():
+        begun = checkpoint != "last" or (opened.path / "last").exists()
+        loaded = load(opened, checkpoint) if begun else None
+        if loaded is not None and extended:
+            trainable = kind.task(model, prepared, sections, batch=training.batch or 1, seed=training.seed)
+            spent = Budget.of(training, trainable.batches_per_epoch())
+            if spent.progress(loaded.step, loaded.state["minutes"]) >= 1:
+                raise ConfigurationError(
+                    "the new budget is spent already",
+                    got=f"{loaded.step} steps, {loaded.state['epoch']:.2f} epochs and {loaded.state['minutes']:.1f} "
+                    "minutes were trained",
+                    fix="give a larger one: it is counted from the beginning of the run",
+                )
+        if extended:
+            opened = opened.with_config({**opened.config, "training": dump_section(training)})
+        return _conduct(opened, kind, model, prepared, sections, training, listener, loaded, extended=extended)
+
+
+@dataclass
+class OpenedTask:
+    """A run of a task, ready to be used.
+
+    Attributes:
+        run: the run.
+        kind: its task.
+        model: its network, in evaluation mode.
+        options: its sections.
+        step: of the checkpoint.
+        listener: hears what happens.
+    """
+
+    run: Run
+    kind: Kind
+    model: SupervisedModel
+    options: Options
+    step: int
+    listener: Listener
+
+    def evaluate(self, split: Part = "test") -> dict[str, Any]:
+        """The metrics on a part of the run's own data.
+
+        Raises:
+            RunError: the data is gone or has changed.
+            ConfigurationError: the part is empty.
+        """
+        return self._report(_found(self.run), split, split)
+
+    def evaluate_file(self, name: str) -> dict[str, Any]:
+        """The metrics on other data in the same format."""
+        return self._report(SplitSources.find(train=[name]), "train", name)
+
+    def _report(self, sources: SplitSources, part: Part, called: str) -> dict[str, Any]:
+        prepared = self.kind.prepare(sources, self.options, self.run.vocabulary, self.listener.preparing)
+        examples = prepared.parts[part]
+        if not len(examples.lengths):
+            raise ConfigurationError(
+                f"the {called} part of the data is empty", fix="choose another --split, or train with another --split"
+            )
+        found = self.kind.evaluate(self.model, examples, self.options, self.run.vocabulary, self.listener.reading)
+        return {"task": self.kind.name, "split": called, "checkpoint": self.step, **found}
+
+    def predict(self, lines: Iterable[Any]) -> Iterator[dict[str, Any]]:
+        """What the model says of new inputs, one after the other."""
+        return self.kind.predict(self.model, lines, self.options, self.run.vocabulary)
+
+
+def open_task(
+    run: str | Path,
+    checkpoint: str = "best",
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    listener: Listener | None = None,
+) -> OpenedTask:
+    """Open a run of a task that learns from examples.
+
+    Raises:
+        RunError: it is a run of another task, or a file of it is damaged.
+    """
+    opened = Run.open(run)
+    kind, _, sections = read_sections(opened)
+    torch.set_num_threads(choose_threads(threads))
+    model, loaded = load_task_model(opened, checkpoint)
+    model.to(choose_device(device))
+    return OpenedTask(opened, kind, model, sections, loaded.step, listener or Listener())
+
+
+def _read_options(kind: Kind, given: Mapping[str, Any]) -> tuple[dict[str, Any], TrainingConfig]:
+    """Sort flat options into the sections of a task and the configuration of training."""
+    classes: dict[str, type[Any]] = {**kind.sections, "training": TrainingConfig}
+    homes = {field.name: name for name, section in classes.items() for field in fields(section)}
+    for name in OF_STREAMS:
+        homes.pop(name, None)
+    chosen = {name: value for name, value in given.items() if value is not None}
+    unknown = [name for name in chosen if name not in homes]
+    if unknown:
+        raise ConfigurationError(f"unknown option {unknown[0]!r} of {kind.name}", fix=nearest(unknown[0], homes))
+    defaults = dict(kind.defaults)
+    if {"minutes", "epochs", "steps"} & chosen.keys():
+        defaults = {name: value for name, value in defaults.items() if name not in ("minutes", "epochs", "steps")}
+    sections: dict[str, dict[str, Any]] = {name: {} for name in classes}
+    for name, value in {**defaults, **chosen}.items():
+        sections[homes[name]][name] = value
+    built = {name: load_section(section, sections[name], f"options of {name}") for name, section in classes.items()}
+    training = built.pop("training")
+    return built, training
+
+
+def _conduct(
+    run: Run,
+    kind: Kind,
+    model: SupervisedModel,
+    prepared: Prepared,
+    options: Options,
+    training: TrainingConfig,
+    listener: Listener,
+    checkpoint: Checkpoint | None = None,
+    extended: bool = False,
+) -> TrainedTask:
+    """Train, and look at the result once more as a whole. The run is held by the caller."""
+    task = kind.task(model, prepared, options, batch=training.batch or 1, seed=training.seed)
+    trainer = Trainer(task, training, run, sample_every=0)
+    if checkpoint is None:
+        truncate_to(run, {"metrics.jsonl": 0, "samples.txt": 0})
+    else:
+        for note in trainer.restore(checkpoint):
+            listener.note(note)
+    if extended:
+        trainer.renew_patience()
+    begun_at = trainer.step
+    listener.started(str(run.path), {**prepared.facts, **_facts(run, model, training)}, kind.loss)
+    with interruptible(trainer.interrupt), Logs(run) as logs:
+        for event in trainer.train(logs):
+            listener.event(event)
+    if trainer.budget.progress(trainer.step, trainer.minutes) < 1:
+        listener.note(f"stopped early: {training.patience} validations in a row were not better than the best")
+    elif checkpoint is not None and trainer.step == begun_at:
+        listener.note("the budget was spent already; a larger --steps, --epochs or --minutes goes on")
+    valid = None
+    if trainer.best is not None:
+        best, _ = load_task_model(run)
+        best.to(model.device)
+        valid = kind.evaluate(best, prepared.parts["valid"], options, run.vocabulary, listener.reading)
+    budget, spent = next((name, value) for name in ("minutes", "epochs", "steps") if (value := getattr(training, name)))
+    return TrainedTask(
+        kind.name,
+        run.path,
+        trainer.step,
+        trainer.minutes,
+        trainer.epoch,
+        model.size,
+        valid,
+        "" if valid is None else kind.summary(valid),
+        budget,
+        float(spent),
+    )
+
+
+def _facts(run: Run, model: SupervisedModel, training: TrainingConfig) -> dict[str, str]:
+    """What was chosen."""
+    measured = run.config["measured"]
+    budget = next(
+        f"{value:,.9g} {name}" for name in ("minutes", "epochs", "steps") if (value := getattr(training, name))
+    )
+    return {
+        "network": model.about,
+        "training": f"{budget}; {training.optimizer}, rate {training.learning_rate:g}, batches of {training.batch}",
+        "machine": f"{measured['device']}, {counted(torch.get_num_threads(), 'thread')}, {training.precision}, kernel "
+        f"{measured['kernel']}",
+    }
+
+
+def _ways(model: SupervisedModel, training: TrainingConfig) -> list[Way]:
+    """The precisions and kernels that may be chosen between; see `verbs.training`."""
+    layers = [layer for layer in model.modules() if isinstance(layer, RecurrentLayer)]
+    widest = max(layers, key=lambda layer: layer.hidden_size)
+    state = widest.initial_state(training.batch or 1)
+    like = next(model.parameters())
+
+    def product(precision: str) -> torch.dtype:
+        return torch.bfloat16 if precision == "bfloat16" else like.dtype
+
+    if training.precision != "auto":
+        return [Way(training.precision, choose(widest.equations, state, product(training.precision)))]
+    precisions: tuple[Precision, ...] = ("float32", "bfloat16")
+    return [
+        Way(precision, kernel)
+        for precision in precisions
+        for kernel in candidates(widest.equations, state, product(precision))
+    ]
+
+
+def _dtype(training: TrainingConfig) -> torch.dtype:
+    return torch.float64 if training.precision == "float64" else torch.float32
+
+
+def _free(name: str, equations: Equations) -> Path:
+    return DEFAULT_ROOT / unique_name(DEFAULT_ROOT, f"{name}-{equations.name}")
+
+
+def _described(sources: SplitSources) -> list[dict[str, Any]]:
+    """The files of a run, with what they hold, from which `_found` finds them again."""
+    return [
+        {"part": part, "path": str(source.path.resolve()), "sha256": _digest(source)} for part, source in sources.parts
+    ]
+
+
+def _digest(source: Any) -> str:
+    digest = hashlib.sha256()
+    for chunk in read_bytes(source):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _found(run: Run) -> SplitSources:
+    """The files that a run was trained on.
+
+    Raises:
+        RunError: one is gone or has changed.
+    """
+    parts: dict[str, list[str]] = {}
+    for entry in run.config["data_sources"]:
+        parts.setdefault(entry["part"], []).append(entry["path"])
+    given = {"text": parts.pop("text", [])} | parts
+    try:
+        sources = SplitSources.find(given.pop("text"), **given)
+        found = _described(sources)
+    except DataError as error:
+        raise RunError(
+            f"the data of the run {run.path} is gone: {error.problem}",
+            where=error.where,
+            fix="put it back; predicting works without it",
+        ) from error
+    for before, now in zip(run.config["data_sources"], found, strict=True):
+        if before["sha256"] != now["sha256"]:
+            raise RunError(
+                "the data has changed since the run began",
+                where=now["path"],
+                expected=f"SHA-256 {before['sha256']}",
+                got=f"SHA-256 {now['sha256']}",
+                fix="put the old file back, or train anew",
+            )
+    return sources
