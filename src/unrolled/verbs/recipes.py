@@ -94,6 +94,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "fast": {
         "unit": "word",
         "tied": True,
+        "output": "sampled",
+        "samples": 2048,
         "batch": 20,
         "length": 35,
         "learning_rate": 3e-3,

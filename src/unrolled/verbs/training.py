@@ -144,7 +144,7 @@ def train_lm(
         train_tokens=len(store.split("train")),
         threads=threads * processes.count,
         device=device,
-        symbols=store.vocabulary.size,
+        symbols=min(store.vocabulary.size, model_config.samples if model_config.output == "sampled" else 1 << 62),
     )
     model_config = choose_output(model_config, store.vocabulary)
     model_config, training = agree(processes, model_config), agree(processes, replace(training, threads=threads))
