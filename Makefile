@@ -21,7 +21,7 @@ demo: $(INSTALLED) ## train on Python's own source code for two minutes and samp
 	@$(BIN)/unrolled demo
 
 test: lint docs ## every check: lint, types, import contract, docs and their examples, tests
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses=auto --dist=worksteal
 
 lint: $(TEST_INSTALLED) ## ruff, mypy and the import contract
 	$(BIN)/ruff check .

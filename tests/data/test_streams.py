@@ -310,7 +310,7 @@ def test_what_several_read_is_what_one_reads(
 @given(st.data())
 def test_shuffled_blocks(data: st.DataObject) -> None:
     """Of a numbered text: every token that is read follows the one before it in the text, or begins a block."""
-    total, block = data.draw(st.integers(20, 200)), data.draw(st.integers(2, 12))
+    total, block = data.draw(st.integers(24, 200)), data.draw(st.integers(2, 12))
     size, length = data.draw(st.integers(1, 2)), data.draw(st.integers(1, 6))
     documents = data.draw(st.sampled_from(["carry", "reset"]))
     starts = np.array(sorted({0, *data.draw(st.lists(st.integers(1, total - 1), max_size=4))}), np.int64)

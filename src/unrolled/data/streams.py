@@ -139,7 +139,7 @@ class Streams:
             raise DataError(
                 "the text is too short for one sequence",
                 expected=f"at least {batch * length + 1} tokens for {batch} streams of {length} steps",
-                got=f"{len(tokens)} tokens",
+                got=f"{len(self._blocks or tokens)} tokens" + (f" in whole blocks of {block}" if block else ""),
                 fix="give more text, or choose a smaller --batch or --length",
             )
 
