@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Literal, get_args
@@ -78,6 +78,7 @@ def read_rows(
     columns: Iterable[str] | None = None,
     errors: DecodingErrors = "strict",
     digest: Any = None,
+    bad: Callable[[DataError], None] | None = None,
 ) -> Iterator[Row]:
     """The rows of a file, one after the other; nothing but one row is held.
 
@@ -91,6 +92,7 @@ def read_rows(
         columns: names of the columns of a CSV or TSV file whose first row is not a heading.
         errors: what a byte that is not UTF-8 does.
         digest: a hash that is fed with the content on the way.
+        bad: is told of a row that cannot be read, in place of raising its error; what comes after it is read.
 
     Raises:
         DataError: not UTF-8, a row with more or fewer fields than columns, a quotation that is not closed, a line that
@@ -107,8 +109,12 @@ def read_rows(
         )
     lines = _lines(decode(_hashed(source, digest), source, errors))
     if kind == "jsonl":
-        return _objects(lines, source)
-    return _table(lines, source, kind, None if columns is None else list(columns))
+        return _objects(lines, source, bad or _raise)
+    return _table(lines, source, kind, None if columns is None else list(columns), bad or _raise)
+
+
+def _raise(error: DataError) -> None:
+    raise error
 
 
 def _hashed(source: Source, digest: Any) -> Iterator[bytes]:
@@ -133,27 +139,30 @@ def _lines(texts: Iterable[str]) -> Iterator[str]:
         yield last
 
 
-def _objects(lines: Iterable[str], source: Source) -> Iterator[Row]:
+def _objects(lines: Iterable[str], source: Source, bad: Callable[[DataError], None]) -> Iterator[Row]:
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise DataError(
-                "the line is not JSON", got=str(error).split(":", maxsplit=1)[0], where=f"{source.name}, line {number}"
-            ) from None
+            problem, got = "the line is not JSON", str(error).split(":", maxsplit=1)[0]
+            bad(DataError(problem, got=got, where=f"{source.name}, line {number}"))
+            continue
         if not isinstance(value, dict):
-            raise DataError(
-                "the line is not a JSON object",
-                expected='{"column": value, ...}',
-                got=line.strip()[:60],
-                where=f"{source.name}, line {number}",
-            )
+            problem, expected = "the line is not a JSON object", '{"column": value, ...}'
+            bad(DataError(problem, expected=expected, got=line.strip()[:60], where=f"{source.name}, line {number}"))
+            continue
         yield Row(value, number, source)
 
 
-def _table(lines: Iterator[str], source: Source, kind: TableFormat, columns: list[str] | None) -> Iterator[Row]:
+def _table(
+    lines: Iterator[str],
+    source: Source,
+    kind: TableFormat,
+    columns: list[str] | None,
+    bad: Callable[[DataError], None],
+) -> Iterator[Row]:
     csv.field_size_limit(_LONGEST)
     if kind == "tsv":
         reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE, strict=True)
@@ -166,13 +175,17 @@ def _table(lines: Iterator[str], source: Source, kind: TableFormat, columns: lis
         except StopIteration:
             return
         except csv.Error as error:
-            raise DataError(
-                f"the row cannot be read as {kind.upper()}: {error}",
-                where=f"{source.name}, line {begin}",
-                fix="quotation marks inside a field are doubled, and each that is opened is closed"
-                if kind == "csv"
-                else None,
-            ) from None
+            bad(
+                DataError(
+                    f"the row cannot be read as {kind.upper()}: {error}",
+                    where=f"{source.name}, line {begin}",
+                    fix="quotation marks inside a field are doubled, and each that is opened is closed"
+                    if kind == "csv"
+                    else None,
+                )
+            )
+            begin = reader.line_num + 1
+            continue
         line, begin = begin, reader.line_num + 1
         if not fields:
             continue
@@ -183,10 +196,13 @@ def _table(lines: Iterator[str], source: Source, kind: TableFormat, columns: lis
                 raise DataError(f"two columns are called {twice[0]!r}", where=f"{source.name}, line {line}")
             continue
         if len(fields) != len(columns):
-            raise DataError(
-                "the row has another number of fields than there are columns",
-                expected=f"{len(columns)}: {', '.join(columns)}",
-                got=f"{len(fields)}: {', '.join(fields)[:60]}",
-                where=f"{source.name}, line {line}",
+            bad(
+                DataError(
+                    "the row has another number of fields than there are columns",
+                    expected=f"{len(columns)}: {', '.join(columns)}",
+                    got=f"{len(fields)}: {', '.join(fields)[:60]}",
+                    where=f"{source.name}, line {line}",
+                )
             )
+            continue
         yield Row(dict(zip(columns, fields, strict=True)), line, source)

@@ -21,7 +21,7 @@ from unrolled.data.configuration import DecodingErrors
 from unrolled.errors import DataError
 from unrolled.files import cache_directory, storage_errors
 
-__all__ = ["CHUNK", "Source", "content_of", "decode", "find_sources", "read_bytes", "read_text"]
+__all__ = ["CHUNK", "Source", "content_of", "decode", "find_sources", "read_bytes", "read_lines", "read_text"]
 
 # Bytes read at a time: large enough that Python costs nothing, small enough that the arrays made of it stay in cache.
 CHUNK = 1 << 16
@@ -122,6 +122,23 @@ def decode(chunks: Iterable[bytes], source: Source, errors: DecodingErrors = "st
 def read_text(source: Source, errors: DecodingErrors = "strict") -> Iterator[str]:
     """The text of a source in pieces; see `decode`."""
     return decode(read_bytes(source), source, errors)
+
+
+def read_lines(source: Source, errors: DecodingErrors = "strict") -> Iterator[tuple[int, str]]:
+    """The lines of a source with their numbers, from 1, without what ends them: a line feed, with or without a carriage
+    return before it; see `decode`."""
+    rest: list[str] = []
+    number = 0
+    for piece in read_text(source, errors):
+        # Not `splitlines`, which also cuts where no editor counts a line.
+        first, *more = piece.split("\n")
+        rest.append(first)
+        for following in more:
+            number += 1
+            yield number, "".join(rest).removesuffix("\r")
+            rest = [following]
+    if last := "".join(rest):
+        yield number + 1, last.removesuffix("\r")
 
 
 def _find(name: str) -> Iterator[Source]:

@@ -1,0 +1,114 @@
+"""What labelled examples are: the options that decide how they are read, cut into parts and turned into numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal, get_args
+
+from unrolled.data.configuration import DecodingErrors, Splitter, TextConfig, Unit
+from unrolled.errors import ConfigurationError, nearest
+
+__all__ = ["BadRows", "Case", "Cut", "LabelledConfig", "Target"]
+
+Target = Literal["class", "labels", "number"]
+BadRows = Literal["stop", "skip"]
+Case = Literal["keep", "fold"]
+Cut = Literal["end", "start", "middle"]
+
+
+@dataclass(frozen=True)
+class LabelledConfig:
+    """How labelled examples are read, and what one of them becomes. What is None is chosen from the training part.
+
+    Attributes:
+        text: the column that holds the text, of tables.
+        label: the column that holds the label, of tables.
+        columns: the names of all columns, with commas between them, of CSV and TSV whose first row is no heading.
+        format: how the files hold their examples: csv, tsv or jsonl (a row each), folders (a folder a label, a file
+            each), files (a file a label, a line each), first (a line each, its first word the label), or auto: by their
+            names and where they lie.
+        target: what a label is: class (one of several), labels (any number of several, at once) or number.
+        separator: with target labels, what stands between them in a column; in JSON lines a list needs none.
+        bad_rows: what a row does that cannot be read, or has no text or no label: "stop" stops with its line, "skip"
+            leaves it out, and their number is told.
+        errors: what a byte that is not UTF-8 does: "strict" stops with its offset, "replace" reads it as U+FFFD.
+        unit: what one token is: "char", "byte", "word" or "subword"; words where the texts have more than a few, else
+            characters.
+        splitter: how words are cut: "rules" (punctuation, numbers and English contractions too) or "spaces" (by white
+            space alone, for text that was cut before); rules if not given.
+        case: "fold" reads capitals as small letters, "keep" does not; words are folded if not given, other units not.
+        min_count: what is seen fewer times in the training part is read as the unknown symbol; 2 if not given.
+        vocabulary_size: keep only so many words, the most frequent; or join subwords until there are so many.
+        max_length: longer examples are cut down to so many tokens; if not given, to what 99 of 100 of the training
+            part have, or to 100.
+        cut: which part of a longer example goes: its "end", its "start", or its "middle", so that half of what is
+            kept is from either end.
+        split: train/valid/test, in percent of the examples, three numbers that add up to 100; drawn so that every label
+            has its share in each.
+        split_seed: of that drawing.
+        hold_out: percent of the training files that is held out to validate on where --train comes without --valid.
+    """
+
+    text: str = "text"
+    label: str = "label"
+    columns: str | None = None
+    format: str = "auto"
+    target: Target = "class"
+    separator: str = ","
+    bad_rows: BadRows = "stop"
+    errors: DecodingErrors = "strict"
+    unit: Unit | None = None
+    splitter: Splitter | None = None
+    case: Case | None = None
+    min_count: int | None = None
+    vocabulary_size: int | None = None
+    max_length: int | None = None
+    cut: Cut = "end"
+    split: str = "80/10/10"
+    split_seed: int = 0
+    hold_out: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name, kind in _CHOICES.items():
+            value = getattr(self, name)
+            if value is not None and value not in get_args(kind):
+                raise ConfigurationError(f"{name} has no such choice: {value!r}", fix=nearest(value, get_args(kind)))
+        if self.max_length is not None and self.max_length < 1:
+            raise ConfigurationError("max_length is out of range", expected="at least 1", got=str(self.max_length))
+        if not 0 <= self.split_seed < 2**32:
+            raise ConfigurationError(
+                "split_seed is out of range", expected="from 0 to 4294967295", got=str(self.split_seed)
+            )
+        if not 0 <= self.hold_out < 100:
+            raise ConfigurationError("hold_out is a percentage", expected="from 0 to below 100", got=str(self.hold_out))
+        if not self.separator:
+            raise ConfigurationError("the separator of labels is empty", expected="a sign or more, such as ;")
+        if self.splitter is not None and self.unit not in (None, "word"):
+            problem = "splitter is for words"
+            raise ConfigurationError(problem, got=f"unit {self.unit!r}", fix="leave splitter out, or choose unit word")
+        # Its own checks of what both have: the split, counts, sizes.
+        TextConfig(
+            unit=self.unit or ("word" if self.vocabulary_size is not None else "char"),
+            min_count=1 if self.min_count is None else self.min_count,
+            vocabulary_size=self.vocabulary_size,
+            errors=self.errors,
+            split=self.split,
+        )
+
+    @property
+    def shares(self) -> tuple[Fraction, Fraction, Fraction]:
+        """Train, valid and test in percent, exactly."""
+        train, valid, test = (Fraction(part) for part in self.split.split("/"))
+        return train, valid, test
+
+
+_CHOICES = {
+    "target": Target,
+    "bad_rows": BadRows,
+    "errors": DecodingErrors,
+    "unit": Unit,
+    "splitter": Splitter,
+    "case": Case,
+    "cut": Cut,
+}
