@@ -38,8 +38,8 @@ def test_progress_is_the_share_that_is_spent() -> None:
     assert [Budget(minutes=2.0).progress(99, minutes) for minutes in (0, 0.5, 2, 3)] == [0, 0.25, 1, 1]
 
 
-@given(st.floats(0, 1), st.floats(0, 0.99), st.floats(0, 1), st.sampled_from(["cosine", "constant"]))
-def test_the_rate_rises_and_then_falls_along_a_cosine(
+@given(st.floats(0, 1), st.floats(0, 0.99), st.floats(0, 1), st.sampled_from(["cosine", "slanted", "constant"]))
+def test_the_rate_rises_and_then_falls_along_a_cosine_or_a_line(
     progress: float, warmup: float, final: float, schedule: str
 ) -> None:
     config = TrainingConfig(warmup=warmup, final_rate=final, schedule=schedule)  # type: ignore[arg-type]
@@ -48,6 +48,8 @@ def test_the_rate_rises_and_then_falls_along_a_cosine(
         assert rate == 1
     elif progress < warmup:
         assert rate == pytest.approx(max(progress / warmup, 0.01))
+    elif schedule == "slanted":
+        assert rate == pytest.approx(1 + (final - 1) * (progress - warmup) / (1 - warmup))
     else:
         angle = math.pi * (progress - warmup) / (1 - warmup)
         assert rate == pytest.approx(final + (1 - final) * (1 + math.cos(angle)) / 2)

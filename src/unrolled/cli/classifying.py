@@ -28,6 +28,10 @@ def train_classify(
     train: Annotated[Files, Parameter(help="Files to train on, where the split is given.")] = None,
     valid: Annotated[Files, Parameter(help="Files to validate on.")] = None,
     test: Annotated[Files, Parameter(help="Files kept for testing.")] = None,
+    init_from: Annotated[
+        Path | None,
+        Parameter(name=["--from", "--init-from"], help="Start from the weights of this run, a language model."),
+    ] = None,
     data: Annotated[_DataOptions, Flat] = _DataOptions(),  # type: ignore[valid-type]  # noqa: B008
     model: Annotated[_ModelOptions, Flat] = _ModelOptions(),  # type: ignore[valid-type]  # noqa: B008
     training: Annotated[_TrainingOptions, Flat] = _TrainingOptions(),  # type: ignore[valid-type]  # noqa: B008
@@ -44,6 +48,7 @@ def train_classify(
             valid=valid or (),
             test=test or (),
             run=run,
+            init_from=init_from,
             listener=screen,
             **given(data, model, training),
         )

@@ -6,13 +6,17 @@ from unrolled.layers.around import ComplexLayer, ResidualBlock, WindowLayer
 from unrolled.layers.dropping import Dropout, drop_weights, drop_words
 from unrolled.layers.initial import initialise
 from unrolled.layers.interop import from_torch, to_torch
+from unrolled.layers.pooling import POOLINGS, AttentionPooling, Pooling
 from unrolled.layers.recurrent import LayerStepping, Recurrent, RecurrentLayer, StackState, StackStepping, detach
 from unrolled.layers.watching import Watch, watch
 
 __all__ = [
+    "POOLINGS",
+    "AttentionPooling",
     "ComplexLayer",
     "Dropout",
     "LayerStepping",
+    "Pooling",
     "Recurrent",
     "RecurrentLayer",
     "ResidualBlock",

@@ -12,11 +12,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from unrolled.data.store import Part, SplitSources
-from unrolled.errors import RunError, nearest
+from unrolled.errors import ConfigurationError, RunError, nearest
 
 if TYPE_CHECKING:
     from unrolled.cells import Equations
+    from unrolled.data.vocabulary import Vocabulary
     from unrolled.tasks import Trainable
+    from unrolled.tasks.language_model import LanguageModel
     from unrolled.tasks.supervised import Examples, SupervisedModel
 
 __all__ = ["KINDS", "Chosen", "Kind", "Options", "Prepared", "find_kind"]
@@ -71,6 +73,7 @@ class Kind(ABC):
         sections: the dataclass of each section of its options. "model" is one of them, whose fields `cell`, `layers`
             and `hidden_size` every task has.
         defaults: fields of `TrainingConfig` whose defaults are others for this task.
+        finetuning: the same where training starts from a language model's weights.
     """
 
     name: ClassVar[str]
@@ -78,6 +81,7 @@ class Kind(ABC):
     loss: ClassVar[str]
     sections: ClassVar[dict[str, type[Any]]]
     defaults: ClassVar[dict[str, Any]] = {}
+    finetuning: ClassVar[dict[str, Any]] = {}
 
     @abstractmethod
     def prepare(
@@ -92,7 +96,8 @@ class Kind(ABC):
         Args:
             sources: the files.
             options: how they are read, cut into parts and encoded.
-            vocabulary: that of a run, which goes on or is evaluated; made from the training part if not given.
+            vocabulary: that of a run, which goes on or is evaluated; made from the training part if not given. Where
+                training starts from a language model, `{"language_model": ...}`, the symbols to be used, as JSON.
             told: is told of progress: done, total, what.
 
         Raises:
@@ -113,6 +118,18 @@ class Kind(ABC):
     @abstractmethod
     def build(self, equations: Equations, options: Options, vocabulary: Mapping[str, Any]) -> SupervisedModel:
         """The model, with fresh weights."""
+
+    def follow(self, model: LanguageModel, vocabulary: Vocabulary) -> dict[str, Any]:
+        """The options that are those of a language model from whose weights training starts, by name.
+
+        Raises:
+            ConfigurationError: this task does not start from one.
+        """
+        raise ConfigurationError(f"{self.name} does not start from a language model's weights", fix="leave --from out")
+
+    def hand_over(self, weights: LanguageModel, model: SupervisedModel) -> None:
+        """Give the model what it takes of a language model's weights."""
+        raise NotImplementedError
 
     def task(self, model: SupervisedModel, prepared: Prepared, options: Options, *, batch: int, seed: int) -> Trainable:
         """The model and its examples."""

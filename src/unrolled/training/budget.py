@@ -71,9 +71,9 @@ class Budget:
 
 def rate_at(progress: float, config: TrainingConfig, epoch: float = 0.0) -> float:
     """The learning rate as a share of the highest: a linear rise over `warmup`, then half a cosine down to
-    `final_rate` at the end (Loshchilov & Hutter 2017, equation 5, without restarts); or 1 throughout; or 1 until
-    `fall_after` passes over the text are complete, and `fall_factor` times what it was from there on and with each
-    pass more."""
+    `final_rate` at the end (Loshchilov & Hutter 2017, equation 5, without restarts), or a straight line (the slanted
+    triangle of Howard & Ruder 2018, equation 3); or 1 throughout; or 1 until `fall_after` passes over the text are
+    complete, and `fall_factor` times what it was from there on and with each pass more."""
     if config.schedule == "constant":
         return 1.0
     if config.schedule == "falling":
@@ -82,7 +82,8 @@ def rate_at(progress: float, config: TrainingConfig, epoch: float = 0.0) -> floa
         # Not from exactly zero: the first step would be lost.
         return max(progress, 0.01 * config.warmup) / config.warmup
     fallen = (progress - config.warmup) / (1 - config.warmup)
-    return config.final_rate + (1 - config.final_rate) * 0.5 * (1 + math.cos(math.pi * fallen))
+    left = 1 - fallen if config.schedule == "slanted" else 0.5 * (1 + math.cos(math.pi * fallen))
+    return config.final_rate + (1 - config.final_rate) * left
 
 
 class Crossings:

@@ -12,7 +12,7 @@ __all__ = ["OF_STREAMS", "Average", "Decayed", "Optimizer", "Precision", "Reduct
 
 Optimizer = Literal["adamw", "adagrad", "adagrad-inside", "rmsprop", "sgd"]
 Precision = Literal["auto", "float32", "bfloat16", "float64"]
-Schedule = Literal["cosine", "constant", "falling"]
+Schedule = Literal["cosine", "slanted", "constant", "falling"]
 Reduction = Literal["mean", "sum"]
 Decayed = Literal["matrices", "all"]
 Average = Literal["none", "triggered", "exponential"]
@@ -35,12 +35,16 @@ class TrainingConfig:
             its update by how long it is (Merity et al. 2018, section 4.1).
         optimizer: adamw, adagrad, adagrad-inside (its epsilon inside the root), rmsprop or sgd (with momentum).
         learning_rate: the highest of the schedule; chosen from optimizer, cell and size if not given.
-        schedule: cosine (warm-up, then down to final_rate along a cosine over the budget), constant, or falling
-            (constant at first, then smaller with each pass over the text).
+        schedule: cosine (warm-up, then down to final_rate along a cosine over the budget), slanted (the same along
+            straight lines), constant, or falling (constant at first, then smaller with each pass over the text).
         warmup: share of the budget over which the rate rises.
         final_rate: the rate at the end, as a share of the highest.
         fall_after: with falling, the pass over the text after which the rate begins to fall.
         fall_factor: with falling, what the rate is multiplied with after that pass and each one more.
+        layer_decay: the rate of a layer as a share of that of the layer above it: below 1 for a network that was
+            trained before (Howard & Ruder 2018, section 3.2; 1/2.6 there).
+        unfreeze: train the top layer at first, and one more below it after each such share of the budget; 0 trains all
+            from the start.
         momentum: share of the last step that sgd keeps.
         beta1: decay of adamw's mean of gradients.
         beta2: decay of adamw's mean of their squares, and of rmsprop's.
@@ -83,6 +87,8 @@ class TrainingConfig:
     final_rate: float = 0.02
     fall_after: int = 10
     fall_factor: float = 0.97
+    layer_decay: float = 1.0
+    unfreeze: float = 0.0
     momentum: float = 0.9
     beta1: float = 0.9
     beta2: float = 0.99
@@ -131,8 +137,9 @@ class TrainingConfig:
         self._check("valid_limit", "at least 2", self.valid_limit >= 2)
         # So that the seed of every step, which is made from it, is one that PyTorch takes.
         self._check("seed", "from 0 to 4294967295", 0 <= self.seed < 2**32)
-        self._check("fall_factor", "above 0 and at most 1", 0 < self.fall_factor <= 1)
-        for name in ("warmup", "momentum", "beta1", "beta2", "average_decay", "smoothing"):
+        for name in ("fall_factor", "layer_decay"):
+            self._check(name, "above 0 and at most 1", 0 < getattr(self, name) <= 1)
+        for name in ("warmup", "unfreeze", "momentum", "beta1", "beta2", "average_decay", "smoothing"):
             self._check(name, "at least 0 and below 1", 0 <= getattr(self, name) < 1)
 
     def _check(self, name: str, expected: str, holds: bool) -> None:

@@ -46,10 +46,12 @@ class Outcome:
 
 def serves_training(config: TrainingConfig) -> bool:
     """Whether updates of this configuration can be made in one call: not with gradients accumulated over batches, an
-    epsilon of 0, rmsprop, a decay of biases and embeddings, an average of the weights, or what follows the passes over
-    the text: a rate that falls with them, a validation after each."""
+    epsilon of 0, rmsprop, a decay of biases and embeddings, an average of the weights, rates by layer, layers that
+    wait for their turn, or what follows the passes over the text: a rate that falls with them, a validation after
+    each."""
     plain = config.accumulate == 1 and config.average == "none" and config.schedule != "falling" and config.validations
     decays = config.decayed == "all" and config.weight_decay > 0
+    plain = plain and config.layer_decay == 1 and not config.unfreeze
     return bool(plain) and config.epsilon > 0 and config.optimizer in KINDS and not decays
 
 

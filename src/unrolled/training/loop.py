@@ -21,6 +21,7 @@ from unrolled.training.budget import Budget, Clock, Crossings, Speed, rate_at
 from unrolled.training.chunks import Chunks
 from unrolled.training.configuration import TrainingConfig
 from unrolled.training.events import Event, SampleDue, Saved, Stepped, Validated
+from unrolled.training.finetuning import layers_of, thaw
 from unrolled.training.fused import Fused
 from unrolled.training.optimizers import build_optimizer, clip_norm, clip_value
 from unrolled.training.processes import ALONE, Processes
@@ -119,6 +120,7 @@ class Trainer:
         self._learning_rate = config.learning_rate
         self._parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self._device = self._parameters[0].device
+        self._layers = layers_of(self.model)
         self._optimizer = build_optimizer(self.model, config, config.learning_rate)
         self._averaging = Averaging(dict(self.model.named_parameters()), config)
         self._fused = Fused.of(task, config, self._optimizer) if processes.count == 1 else None
@@ -342,8 +344,9 @@ class Trainer:
     def _update(self) -> Update:
         """One update, operation by operation, which serves every task."""
         config, processes = self.config, self.processes
-        rate = self._learning_rate * rate_at(self.budget.progress(self.step, self.minutes), config, self.epoch)
-        scale = 0.0
+        progress, scale = self.budget.progress(self.step, self.minutes), 0.0
+        rate = self._learning_rate * rate_at(progress, config, self.epoch)
+        thaw(self._layers, config, progress)
         self._optimizer.zero_grad()
         total, targets = 0.0, 0
         # What is random in a step follows from the seed and the step: nothing of it needs to be saved.
@@ -361,7 +364,7 @@ class Trainer:
                 scale += given.rate / config.accumulate
         rate *= scale
         for group in self._optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("scale", 1.0)
         if processes.count > 1:
             # First the number: who is slower the first time may be so for long, and is waited for here.
             total = processes.sum([total], updating=self._settled)[0]
@@ -382,7 +385,7 @@ class Trainer:
         """Sum the gradients of all processes, of which some may have had no target."""
         if targets:
             for parameter in self._parameters:
-                if parameter.grad is None:
+                if parameter.grad is None and parameter.requires_grad:
                     parameter.grad = torch.zeros_like(parameter)
             self.processes.add_up([parameter.grad for parameter in self._parameters if parameter.grad is not None])
 

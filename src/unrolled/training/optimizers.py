@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 
 from unrolled.training.configuration import TrainingConfig
+from unrolled.training.finetuning import layers_of, scales
 
 __all__ = ["AdagradInside", "build_optimizer", "clip_norm", "clip_value"]
 
@@ -19,7 +20,9 @@ class AdagradInside(torch.optim.Optimizer):
     divides by sqrt(m) + epsilon, which steps much further where little was seen.
     """
 
-    def __init__(self, parameters: Iterable[torch.Tensor], lr: float, epsilon: float) -> None:
+    def __init__(
+        self, parameters: Iterable[torch.Tensor] | Iterable[dict[str, Any]], lr: float, epsilon: float
+    ) -> None:
         super().__init__(parameters, {"lr": lr, "epsilon": epsilon})
 
     @torch.no_grad()
@@ -38,14 +41,16 @@ class AdagradInside(torch.optim.Optimizer):
 
 def build_optimizer(model: torch.nn.Module, config: TrainingConfig, learning_rate: float) -> torch.optim.Optimizer:
     """The optimiser of a configuration. Weight decay acts on matrices, not on biases, peepholes or embeddings; or, if
-    the configuration says so, on all."""
-    embeddings = {id(module.weight) for module in model.modules() if isinstance(module, torch.nn.Embedding)}
-    whole = config.decayed == "all"
-    decayed = [p for p in model.parameters() if whole or (p.dim() > 1 and id(p) not in embeddings)]
-    others = [p for p in model.parameters() if not whole and (p.dim() < 2 or id(p) in embeddings)]
-    groups: list[dict[str, Any]] = [{"params": decayed, "weight_decay": config.weight_decay}]
-    if others:
-        groups.append({"params": others, "weight_decay": 0.0})
+    the configuration says so, on all. Where layers have rates of their own, the `scale` of a group of parameters says
+    what its rate is multiplied with."""
+    if config.optimizer == "adagrad-inside" and config.layer_decay == 1:
+        return AdagradInside(list(model.parameters()), learning_rate, config.epsilon)
+    layers = layers_of(model) if config.layer_decay < 1 else [list(model.parameters())]
+    groups = [
+        {**group, "scale": scale, "lr": learning_rate * scale}
+        for layer, scale in zip(layers, scales(len(layers), config), strict=True)
+        for group in _by_decay(model, layer, config)
+    ]
     if config.optimizer == "adamw":
         betas = (config.beta1, config.beta2)
         return torch.optim.AdamW(groups, learning_rate, betas, config.epsilon, fused=True)
@@ -56,7 +61,19 @@ def build_optimizer(model: torch.nn.Module, config: TrainingConfig, learning_rat
         return torch.optim.RMSprop(groups, learning_rate, config.beta2, config.epsilon)
     if config.optimizer == "adagrad":
         return torch.optim.Adagrad(groups, learning_rate, eps=config.epsilon)
-    return AdagradInside(list(model.parameters()), learning_rate, config.epsilon)
+    return AdagradInside(groups, learning_rate, config.epsilon)
+
+
+def _by_decay(
+    model: torch.nn.Module, parameters: Sequence[torch.nn.Parameter], config: TrainingConfig
+) -> list[dict[str, Any]]:
+    """Parameters that shrink and those that do not."""
+    embeddings = {id(module.weight) for module in model.modules() if isinstance(module, torch.nn.Embedding)}
+    whole = config.decayed == "all"
+    decayed = [p for p in parameters if whole or (p.dim() > 1 and id(p) not in embeddings)]
+    others = [p for p in parameters if not whole and (p.dim() < 2 or id(p) in embeddings)]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from unrolled import __version__
 from unrolled.cells import Equations, find_cell
 from unrolled.data.store import Part, SplitSources
 from unrolled.data.text import read_bytes
-from unrolled.errors import ConfigurationError, DataError, RunError, nearest
+from unrolled.errors import ConfigurationError, DataError, RunError
 from unrolled.kernels import candidates, choose
 from unrolled.layers import RecurrentLayer
 from unrolled.runs.checkpoints import Checkpoint, load
@@ -25,7 +25,7 @@ from unrolled.runs.models import load_task_model, read_sections
 from unrolled.tasks.kinds import Kind, Options, Prepared, find_kind
 from unrolled.tasks.supervised import SupervisedModel
 from unrolled.training.budget import Budget
-from unrolled.training.configuration import OF_STREAMS, Precision, TrainingConfig
+from unrolled.training.configuration import Precision, TrainingConfig
 from unrolled.training.loop import Trainer, seeded
 from unrolled.training.memory import keep_freed_memory
 from unrolled.training.precision import Way, measure
@@ -34,6 +34,8 @@ from unrolled.training.signals import interruptible
 from unrolled.verbs.defaults import choose_device, choose_threads, with_budget, work_of
 from unrolled.verbs.listening import Listener, counted
 from unrolled.verbs.naming import stem
+from unrolled.verbs.origins import Origin
+from unrolled.verbs.task_options import following, read_task_options
 
 __all__ = ["OpenedTask", "TrainedTask", "open_task", "resume_task", "train_task"]
 
@@ -76,6 +78,7 @@ def train_task(
     valid: Sequence[str] = (),
     test: Sequence[str] = (),
     run: str | Path | None = None,
+    init_from: str | Path | None = None,
     equations: Equations | None = None,
     listener: Listener | None = None,
     **options: Any,
@@ -89,6 +92,7 @@ def train_task(
         valid: files to validate on.
         test: files kept for testing.
         run: the directory of the run; by default `runs/` and a name made from the data, the task and the cell.
+        init_from: a run of a language model, from whose best weights training starts.
         equations: the cell, in place of a name in the option `cell`.
         listener: hears what happens.
         options: fields of the task's sections and of `TrainingConfig`, by name.
@@ -100,7 +104,10 @@ def train_task(
     """
     kind, listener = find_kind(task), listener or Listener()
     refuse_several(f"train {task}")
-    sections, training = _read_options(kind, options)
+    origin = None if init_from is None else Origin.open(init_from)
+    sections, training = read_task_options(kind, options, {} if origin is None else following(kind, origin, options))
+    if origin is not None:
+        equations = origin.equations
     equations = equations or find_cell(sections["model"].cell)
     sections["model"] = replace(sections["model"], cell=equations.name)
     device, threads = choose_device(training.device), choose_threads(training.threads)
@@ -110,7 +117,8 @@ def train_task(
     path = Path(run) if run is not None else _free(f"{stem(names[0] if names else '', sources)}-{task}", equations)
     Run.check_free(path)
     described = _described(sources)
-    prepared = kind.prepare(sources, sections, told=listener.preparing)
+    begun = None if origin is None else {"language_model": origin.vocabulary.to_json()}
+    prepared = kind.prepare(sources, sections, begun, listener.preparing)
     training = with_budget(replace(training, threads=threads))
     chosen = kind.choose(equations, sections, prepared, work_of(training, threads, device))
     training = replace(
@@ -120,6 +128,8 @@ def train_task(
     )
     with seeded(torch.device("cpu"), training.seed):
         model = kind.build(equations, chosen.options, prepared.vocabulary)
+    if origin is not None:
+        kind.hand_over(origin.model, model)
     model.to(device, _dtype(training))
     trainable = kind.task(model, prepared, chosen.options, batch=training.batch or 1, seed=training.seed)
     ways = _ways(model, training)
@@ -136,6 +146,7 @@ def train_task(
         **{name: dump_section(section) for name, section in chosen.options.items()},
         "equations": equations.to_json(),
         "training": dump_section(training),
+        "init_from": None if origin is None else {"run": str(origin.path.resolve()), "checkpoint": origin.step},
         "measured": {
             "kernel": way.kernel,
             "device": str(device),
@@ -177,8 +188,10 @@ def resume_task(
         # What was measured is part of the run: another kernel gives other last digits.
         model.use(measured["kernel"])
     with opened.exclusive():
-        begun = checkpoint != "last" or (opened.path / "last").exists()
+        begun, origin = checkpoint != "last" or (opened.path / "last").exists(), opened.config.get("init_from")
         loaded = load(opened, checkpoint) if begun else None
+        if not begun and origin is not None:
+            kind.hand_over(Origin.open(origin["run"], str(origin["checkpoint"])).model, model)
         if loaded is not None and extended:
             trainable = kind.task(model, prepared, sections, batch=training.batch or 1, seed=training.seed)
             spent = Budget.of(training, trainable.batches_per_epoch())
@@ -261,27 +274,6 @@ def open_task(
     model, loaded = load_task_model(opened, checkpoint)
     model.to(choose_device(device))
     return OpenedTask(opened, kind, model, sections, loaded.step, listener or Listener())
-
-
-def _read_options(kind: Kind, given: Mapping[str, Any]) -> tuple[dict[str, Any], TrainingConfig]:
-    """Sort flat options into the sections of a task and the configuration of training."""
-    classes: dict[str, type[Any]] = {**kind.sections, "training": TrainingConfig}
-    homes = {field.name: name for name, section in classes.items() for field in fields(section)}
-    for name in OF_STREAMS:
-        homes.pop(name, None)
-    chosen = {name: value for name, value in given.items() if value is not None}
-    unknown = [name for name in chosen if name not in homes]
-    if unknown:
-        raise ConfigurationError(f"unknown option {unknown[0]!r} of {kind.name}", fix=nearest(unknown[0], homes))
-    defaults = dict(kind.defaults)
-    if {"minutes", "epochs", "steps"} & chosen.keys():
-        defaults = {name: value for name, value in defaults.items() if name not in ("minutes", "epochs", "steps")}
-    sections: dict[str, dict[str, Any]] = {name: {} for name in classes}
-    for name, value in {**defaults, **chosen}.items():
-        sections[homes[name]][name] = value
-    built = {name: load_section(section, sections[name], f"options of {name}") for name, section in classes.items()}
-    training = built.pop("training")
-    return built, training
 
 
 def _conduct(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from unrolled.data.configuration import DecodingErrors, Splitter, TextConfig, Unit
-from unrolled.errors import ConfigurationError
+from unrolled.errors import ConfigurationError, nearest
 
-__all__ = ["DEFAULTS", "ClassifierConfig", "LabelledConfig", "Pooling"]
+__all__ = ["DEFAULTS", "FINETUNING", "ClassifierConfig", "LabelledConfig"]
 
-Pooling = Literal["last", "mean", "max", "attention"]
+FINETUNING: dict[str, Any] = {"schedule": "slanted", "warmup": 0.1, "layer_decay": 0.4, "unfreeze": 0.1}
+"""The same where training starts from a language model's weights (Howard & Ruder 2018)."""
 DEFAULTS: dict[str, Any] = {"minutes": 2.0, "clip_norm": 1.0}
 """Fields of `TrainingConfig` whose defaults are others for this task."""
 
@@ -58,37 +60,126 @@ class LabelledConfig:
 
 @dataclass(frozen=True)
 class ClassifierConfig:
-    """The network of a classifier. What is None is chosen from the data and printed.
+    """The network of a classifier. What is None is chosen from the data, and printed.
 
     Attributes:
-        cell: the name of a built-in cell, or FILE.py:NAME for one of your own.
-        layers: L recurrent layers, one on top of the other.
-        hidden_size: H units of each layer, in each direction.
-        embedding_size: E numbers that stand for a symbol; 0 gives symbols as they are, one-hot.
+        cell: a cell's name (see `unrolled cells`), or FILE.py:NAME for one of your own.
+        layers: recurrent layers on top of each other.
+        hidden_size: units of every layer, in each direction.
+        last_size: units of the last layer, if others than hidden_size.
+        embedding_size: units of a symbol's vector; 0 gives the first layer the symbols themselves, one-hot. Of series
+            of vectors: units of a linear map before the first layer, 0 for none.
         bidirectional: read each sequence forward and backward.
-        pooling: how the outputs over time become one vector: last (the state after the whole sequence), mean, max or
-            attention (weights that are learned).
-        dropout: share of the units dropped between layers and before the output, while training.
+        pooling: how the outputs over time become one vector: last (after the whole sequence, in each direction), mean,
+            max or attention (learned weights), or several with + between them, as mean+max+last.
+        between: units of a layer with relu between pooling and output; 0 has none.
+        dropout: probability with which a unit is dropped between layers and before the output, while training.
+        variational: drop the same units at every time step of a sequence (Gal & Ghahramani 2016).
+        input_dropout: that of the embedding's units, if not dropout.
+        layer_dropout: that between layers, if not dropout.
+        output_dropout: that before the output, if not dropout.
+        embedding_dropout: probability with which a whole symbol is dropped, wherever it occurs in a batch.
+        word_dropout: probability with which a symbol is read as the unknown one, drawn anew for each time step (Iyyer
+            et al. 2015, section 4, which leaves it out); it trains the vector that unknown words have.
+        weight_drop: probability with which a weight of the recurrent matrices is dropped, at all time steps alike.
+        mogrifier: rounds in which input and state gate each other before the cell reads them (Melis et al. 2020).
+        residual: add the input of a layer to its output, from the second layer on.
+        label_smoothing: share of the truth that is given to all labels alike while training (Szegedy et al. 2016).
+        class_weights: what the loss of an example is multiplied with: none, balanced (each class weighs the same in
+            all), or numbers by label, as spam=5,ham=1; labels that are not named have 1.
     """
 
     cell: str = "lstm"
     layers: int = 1
     hidden_size: int | None = None
+    last_size: int | None = None
     embedding_size: int | None = None
     bidirectional: bool = True
-    pooling: Pooling = "max"
+    pooling: str = "max"
+    between: int = 0
     dropout: float | None = None
+    variational: bool = False
+    input_dropout: float | None = None
+    layer_dropout: float | None = None
+    output_dropout: float | None = None
+    embedding_dropout: float = 0.0
+    word_dropout: float | None = None
+    weight_drop: float = 0.0
+    mogrifier: int = 0
+    residual: bool = False
+    label_smoothing: float = 0.0
+    class_weights: str = "none"
 
     def __post_init__(self) -> None:
-        if self.layers < 1:
-            raise ConfigurationError("layers is out of range", expected="at least 1", got=str(self.layers))
-        if self.hidden_size is not None and self.hidden_size < 1:
-            raise ConfigurationError("hidden_size is out of range", expected="at least 1", got=str(self.hidden_size))
-        if self.embedding_size is not None and self.embedding_size < 0:
-            raise ConfigurationError(
-                "embedding_size is out of range", expected="at least 0", got=str(self.embedding_size)
-            )
-        if self.dropout is not None and not 0 <= self.dropout < 1:
-            raise ConfigurationError(
-                "dropout is out of range", expected="at least 0 and below 1", got=str(self.dropout)
-            )
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigurationError(f"{name} is too small", expected=f"at least {least}", got=str(value))
+        for name in _PROBABILITIES:
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 1:
+                raise ConfigurationError(f"{name} is a probability", expected="at least 0 and below 1", got=str(value))
+        parts = self.pooling.split("+")
+        for part in parts:
+            if part not in _POOLINGS:
+                raise ConfigurationError(
+                    f"pooling has no such choice: {part!r}",
+                    expected=f"{', '.join(_POOLINGS)}, or several with + between them",
+                    fix=nearest(part, _POOLINGS),
+                )
+        if len(set(parts)) < len(parts):
+            raise ConfigurationError("a pooling is named twice", got=self.pooling, fix="keep one of them")
+        if self.class_weights not in ("none", "balanced"):
+            self._numbers()
+
+    def _numbers(self) -> dict[str, float]:
+        numbers = {}
+        for part in self.class_weights.split(","):
+            label, equals, number = part.rpartition("=")
+            try:
+                numbers[label.strip()] = float(number)
+                good = bool(equals) and 0 < float(number) < float("inf")
+            except ValueError:
+                good = False
+            if not good:
+                raise ConfigurationError(
+                    "class_weights are not numbers by label",
+                    expected="none, balanced, or LABEL=NUMBER with commas between them, each above 0",
+                    got=self.class_weights,
+                )
+        return numbers
+
+    def weights(self, labels: Sequence[str], counts: Sequence[int]) -> list[float] | None:
+        """What the loss of an example of each label is multiplied with; None where that is 1 for all.
+
+        Args:
+            labels: their names, C of them.
+            counts: how often each is in the training part.
+
+        Raises:
+            ConfigurationError: a weight is given to a label that is not there.
+        """
+        if self.class_weights == "none":
+            return None
+        if self.class_weights == "balanced":
+            # Their mean over the examples is 1, so that the loss has its usual size.
+            present = sum(count > 0 for count in counts)
+            return [sum(counts) / (present * count) if count else 1.0 for count in counts]
+        numbers = self._numbers()
+        for label in numbers:
+            if label not in labels:
+                raise ConfigurationError(
+                    f"a class weight is given to {label!r}, which is no label of the training part",
+                    expected=f"one of {', '.join(labels[:20])}",
+                    fix=nearest(label, labels),
+                )
+        return [numbers.get(label, 1.0) for label in labels]
+
+
+_POOLINGS = ("last", "mean", "max", "attention")
+
+_LEAST = {"layers": 1, "hidden_size": 1, "last_size": 1, "embedding_size": 0, "between": 0, "mogrifier": 0}
+_PROBABILITIES = (
+    *("dropout", "input_dropout", "layer_dropout", "output_dropout", "embedding_dropout", "word_dropout"),
+    *("weight_drop", "label_smoothing"),
+)

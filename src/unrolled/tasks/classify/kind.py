@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, cast
@@ -15,9 +16,11 @@ from unrolled.data.store import PARTS, Part, SplitSources
 from unrolled.data.tables import read_rows
 from unrolled.data.vocabulary import UNITS, IntArray, Vocabulary
 from unrolled.errors import DataError
-from unrolled.tasks.classify.configuration import DEFAULTS, ClassifierConfig, LabelledConfig
+from unrolled.tasks.classify.configuration import DEFAULTS, FINETUNING, ClassifierConfig, LabelledConfig
 from unrolled.tasks.classify.model import Classifier, LabelledBatch
+from unrolled.tasks.classify.starting import follow, hand_over
 from unrolled.tasks.kinds import Chosen, Kind, Options, Prepared
+from unrolled.tasks.language_model import LanguageModel
 from unrolled.tasks.supervised import Examples, SupervisedModel, batches_in_order
 
 __all__ = ["Classify", "LabelledExamples"]
@@ -43,6 +46,7 @@ class Classify(Kind):
     loss = "nats a label"
     sections: ClassVar[dict[str, type[Any]]] = {"data": LabelledConfig, "model": ClassifierConfig}
     defaults: ClassVar[dict[str, Any]] = DEFAULTS
+    finetuning: ClassVar[dict[str, Any]] = FINETUNING
 
     def prepare(
         self,
@@ -67,8 +71,13 @@ class Classify(Kind):
             raise DataError("there is nothing to train on")
         if vocabulary is None:
             symbols = UNITS[config.unit].count((text for text, _ in texts["train"]), config.min_count)
-            found = sorted({label for _, label in texts["train"]})
-            vocabulary = {"symbols": symbols.to_json(), "labels": found}
+            counts = Counter(label for _, label in texts["train"])
+            found = sorted(counts)
+            vocabulary = {
+                "symbols": symbols.to_json(),
+                "labels": found,
+                "counts": [counts[label] for label in found],
+            }
         known, labels = _read(vocabulary)
         numbers = {label: index for index, label in enumerate(labels)}
         parts: dict[Part, Examples] = {}
@@ -89,7 +98,17 @@ class Classify(Kind):
 
     def build(self, equations: Equations, options: Options, vocabulary: Mapping[str, Any]) -> SupervisedModel:
         symbols, labels = _read(vocabulary)
-        return Classifier(equations, symbols.size, len(labels), cast("ClassifierConfig", options["model"]))
+        config = cast("ClassifierConfig", options["model"])
+        weights = config.weights(labels, vocabulary["counts"])
+        return Classifier(
+            equations, config, classes=len(labels), symbols=symbols.size, unknown=symbols.unknown, weights=weights
+        )
+
+    def follow(self, model: LanguageModel, vocabulary: Vocabulary) -> dict[str, Any]:
+        return follow(model, vocabulary)
+
+    def hand_over(self, weights: LanguageModel, model: SupervisedModel) -> None:
+        hand_over(weights, cast("Classifier", model))
 
     def evaluate(
         self,
@@ -102,9 +121,9 @@ class Classify(Kind):
         total, right = 0.0, 0
         with torch.no_grad():
             for _, batch in batches_in_order(examples):
-                logits = cast("Classifier", model)(batch.ids, batch.lengths)
-                total += float(torch.nn.functional.cross_entropy(logits, batch.labels, reduction="sum"))
-                right += int((logits.argmax(1) == batch.labels).sum())
+                logits = cast("Classifier", model)(batch.x, batch.lengths)
+                total += float(torch.nn.functional.cross_entropy(logits, batch.y, reduction="sum"))
+                right += int((logits.argmax(1) == batch.y).sum())
         number = len(examples.lengths)
         return {"examples": number, "loss": total / number, "accuracy": right / number}
 

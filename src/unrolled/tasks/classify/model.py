@@ -1,108 +1,217 @@
 """A classifier of sequences: embedding, recurrent layers, pooling over time, a linear layer.
 
-Axes: B batch, T time, E embedding, H hidden, C classes.
+Axes: B batch, T time, D input, E embedding, H hidden, C classes.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
 from unrolled.cells import Equations
 from unrolled.kernels import Kernel
-from unrolled.layers import Dropout, Recurrent
+from unrolled.layers import Dropout, Pooling, Recurrent, drop_words
 from unrolled.tasks.classify.configuration import ClassifierConfig
 from unrolled.tasks.supervised import Outcome, SupervisedModel
 
-__all__ = ["Classifier", "LabelledBatch"]
+__all__ = ["Classifier", "LabelledBatch", "Target"]
+
+Target = Literal["class", "labels", "number"]
+
+_HIDDEN = 128
+_REGULARISED = (
+    *("variational", "input_dropout", "layer_dropout", "output_dropout", "embedding_dropout", "word_dropout"),
+    *("weight_drop", "mogrifier", "residual", "label_smoothing", "class_weights"),
+)
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledBatch:
-    """B sequences and their labels.
+    """B sequences and what they are.
 
     Attributes:
-        ids: (B, T) symbols, anything after the end of each.
+        x: (B, T) symbols or (B, T, D) vectors, anything after the end of each.
         lengths: (B,) from 1 to T.
-        labels: (B,) the number of the label of each, below 0 where it is not known.
+        y: (B,) the number of the class of each, (B, C) ones and zeros where each may have several labels, or (B,)
+            numbers, standardised.
     """
 
-    ids: torch.Tensor
+    x: torch.Tensor
     lengths: torch.Tensor
-    labels: torch.Tensor
+    y: torch.Tensor
 
 
 class Classifier(SupervisedModel):
-    """p(label | x_1 ... x_T).
+    """p(label | x_1 ... x_T), or the expected number.
 
     Args:
         equations: the cell.
-        symbols: V.
-        classes: C.
-        config: the network, with sizes that are chosen.
+        config: the network; sizes that are None are 128 units, and there is then no dropout.
+        classes: C outputs; 1 for a number.
+        symbols: V, of sequences of symbols.
+        inputs: D, of series of vectors, where `symbols` is not given.
+        target: one class of C (softmax), any number of labels (a sigmoid each) or a number.
+        unknown: the symbol that stands for all others, if there is one.
+        weights: (C,) what the loss of an example of each class is multiplied with; of labels, that of each where it is
+            there.
     """
 
-    def __init__(self, equations: Equations, symbols: int, classes: int, config: ClassifierConfig) -> None:
+    def __init__(
+        self,
+        equations: Equations,
+        config: ClassifierConfig | None = None,
+        *,
+        classes: int,
+        symbols: int | None = None,
+        inputs: int | None = None,
+        target: Target = "class",
+        unknown: int | None = None,
+        weights: Sequence[float] | None = None,
+    ) -> None:
         super().__init__()
-        hidden, dropout = config.hidden_size or 128, config.dropout or 0.0
-        width = hidden if config.embedding_size is None else config.embedding_size
-        self.config, self.equations, self.classes = config, equations, classes
-        self.embedding = torch.nn.Embedding(symbols, width)
+        config = config or ClassifierConfig()
+        if (symbols is None) == (inputs is None):
+            raise ValueError("a classifier reads either symbols or vectors")
+        hidden, dropout = config.hidden_size or _HIDDEN, config.dropout or 0.0
+        self.config, self.equations, self.classes, self.target = config, equations, classes, target
+        self.symbols, self.unknown = symbols, unknown
+        self.embedding: torch.nn.Module | None = None
+        width = config.embedding_size
+        if symbols is not None:
+            width = hidden if width is None else width
+            self.embedding = torch.nn.Embedding(symbols, width) if width else None
+            self.width = width or symbols
+        else:
+            assert inputs is not None
+            self.embedding = torch.nn.Linear(inputs, width) if width else None
+            self.width = width or inputs
         self.recurrent = Recurrent(
-            equations, width, hidden, config.layers, dropout=dropout, bidirectional=config.bidirectional
+            equations,
+            self.width,
+            hidden,
+            config.layers,
+            dropout=_either(config.layer_dropout, dropout),
+            variational=config.variational,
+            weight_drop=config.weight_drop,
+            last_size=config.last_size,
+            mogrifier=config.mogrifier,
+            residual=config.residual,
+            bidirectional=config.bidirectional,
         )
-        self.scores = torch.nn.Linear(self.recurrent.output_size, 1, bias=False)
-        self.dropout = Dropout(dropout)
-        self.output = torch.nn.Linear(self.recurrent.output_size, classes)
-        torch.nn.init.normal_(self.embedding.weight)
+        self.pooling = Pooling(config.pooling, self.recurrent.output_size, bidirectional=config.bidirectional)
+        self.between = torch.nn.Linear(self.pooling.output_size, config.between) if config.between else None
+        self.output = torch.nn.Linear(config.between or self.pooling.output_size, classes)
+        self.input_dropout = Dropout(_either(config.input_dropout, dropout), config.variational)
+        self.dropout = torch.nn.Dropout(_either(config.output_dropout, dropout))
+        self.weighted = weights is not None
+        self.register_buffer("weights", None if weights is None else torch.tensor(weights), persistent=False)
+        self.reset_parameters()
 
-    def forward(self, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """Symbols (B, T) of sequences that end after `lengths` (B,) to logits (B, C)."""
-        # Laid out time step after time step in memory, as the loops over time read it.
-        x = self.dropout(self.embedding(ids.t()).transpose(0, 1))
-        y, state = self.recurrent(x, None, None, lengths)
-        logits: torch.Tensor = self.output(self.dropout(self._pooled(y, state, lengths)))
-        return logits
-
-    def _pooled(self, y: torch.Tensor, state: object, lengths: torch.Tensor) -> torch.Tensor:
-        inside = (torch.arange(y.shape[1], device=y.device) < lengths.unsqueeze(1)).unsqueeze(2)
-        if self.config.pooling == "mean":
-            return y.sum(1) / lengths.unsqueeze(1).to(y.dtype)
-        if self.config.pooling == "max":
-            return y.masked_fill(~inside, -torch.inf).amax(1)
-        if self.config.pooling == "attention":
-            weights = self.scores(torch.tanh(y)).masked_fill(~inside, -torch.inf).softmax(1)
-            pooled: torch.Tensor = (weights * y).sum(1)
-            return pooled
-        last = y[torch.arange(len(y), device=y.device), lengths - 1]
-        if not self.recurrent.backward_layers:
-            return last
-        half = y.shape[2] // 2
-        return torch.cat([last[:, :half], y[:, 0, half:]], 1)
-
-    def loss(self, batch: LabelledBatch) -> Outcome:
-        """Cross-entropy, in nats a label."""
-        device = self.device
-        logits = self(batch.ids.to(device), batch.lengths.to(device))
-        total = torch.nn.functional.cross_entropy(logits.float(), batch.labels.to(device), reduction="sum")
-        return Outcome(total, len(batch.labels), len(batch.labels))
+    def reset_parameters(self) -> None:
+        """Start again: recurrent layers as the cell says, everything else as PyTorch does."""
+        for part in (self.embedding, self.pooling, self.between, self.output):
+            if part is not None:
+                part.reset_parameters()  # type: ignore[operator]
+        self.recurrent.reset_parameters()
 
     def use(self, kernel: Kernel | None) -> None:
         self.recurrent.use(kernel)
 
+    def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Logits, or the standardised number, of each sequence.
+
+        Args:
+            x: (B, T) symbols or (B, T, D) vectors.
+            lengths: (B,) from 1 to T: where each sequence ends. What is beyond has no influence.
+
+        Returns:
+            (B, C).
+        """
+        y, _ = self.recurrent(self.input_dropout(self._embed(x)), lengths=lengths)
+        pooled = self.dropout(self.pooling(y, lengths))
+        if self.between is not None:
+            pooled = self.dropout(torch.relu(self.between(pooled)))
+        logits: torch.Tensor = self.output(pooled)
+        return logits
+
+    def _embed(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, T, E)."""
+        config, like = self.config, self.output.weight
+        if self.symbols is None:
+            return x.to(like.dtype) if self.embedding is None else self.embedding(x.to(like.dtype))
+        gone: torch.Tensor | None = None
+        if self.training and config.word_dropout:
+            gone = torch.rand(x.shape, device=x.device) < config.word_dropout
+            if self.unknown is not None:
+                x, gone = x.masked_fill(gone, self.unknown), None
+        # Laid out time step after time step in memory, as the loops over time read it: nothing is copied on the way.
+        if self.embedding is None:
+            vectors = torch.nn.functional.one_hot(x.t(), self.symbols).transpose(0, 1).to(like.dtype)
+        else:
+            vectors = self.embedding(x.t()).transpose(0, 1)
+        if self.training and config.embedding_dropout:
+            vectors = drop_words(vectors, x, self.symbols, config.embedding_dropout)
+        return vectors if gone is None else vectors.masked_fill(gone.unsqueeze(-1), 0.0)
+
+    def loss(self, batch: LabelledBatch) -> Outcome:
+        """Of a batch: nats a label (a label that may or may not be there counts by itself); of numbers half the squared
+        error of what is standardised, which is nats but for a constant."""
+        device = self.device
+        logits = self(batch.x.to(device), batch.lengths.to(device))
+        logits = logits.float() if logits.dtype == torch.bfloat16 else logits
+        y, examples = batch.y.to(device), len(batch.y)
+        weights = self.get_buffer("weights") if self.weighted else None
+        smoothing = self.config.label_smoothing if self.training else 0.0
+        if self.target == "number":
+            total = (logits.squeeze(-1) - y.to(logits)).square().sum() / 2
+            return Outcome(total, examples, examples)
+        if self.target == "labels":
+            truth = y.to(logits) * (1 - smoothing) + smoothing / 2
+            total = torch.nn.functional.binary_cross_entropy_with_logits(
+                logits, truth, pos_weight=weights, reduction="sum"
+            )
+            return Outcome(total, examples * self.classes, examples)
+        total = torch.nn.functional.cross_entropy(logits, y, weight=weights, reduction="sum", label_smoothing=smoothing)
+        return Outcome(total, examples, examples)
+
     @property
     def uniform_loss(self) -> float:
-        """ln C."""
-        return math.log(self.classes)
+        """That of one who says the same of all labels, or the mean of all numbers."""
+        return {"class": math.log(self.classes), "labels": math.log(2), "number": 0.5}[self.target]
 
     @property
     def about(self) -> str:
         config = self.config
-        both = " in both directions" if config.bidirectional else ""
+        both = ", both directions" if config.bidirectional else ""
+        vectors = f"embedding {self.width}" if self.embedding is not None else "one-hot"
+        read = vectors if self.symbols else f"vectors of {self.width}"
+        between = f", {config.between} units between" if config.between else ""
         return (
-            f"{self.equations.name} {config.layers}x{self.recurrent.hidden_size}{both}, embedding "
-            f"{self.embedding.embedding_dim}, {config.pooling} over time, dropout {config.dropout or 0:g}; "
-            f"{self.size:,} parameters"
+            f"{self.equations.name} {config.layers}x{self.recurrent.hidden_size}{both}, {read}, {config.pooling} over "
+            f"time{between}, dropout {config.dropout or 0:g}{self._also()}; {self.size:,} parameters"
         )
+
+    def _also(self) -> str:
+        """What else is done against learning by heart."""
+        usual, found = ClassifierConfig(), []
+        for name in _REGULARISED:
+            value = getattr(self.config, name)
+            if value != getattr(usual, name):
+                found.append(name.replace("_", " ") + ("" if value is True else f" {value}"))
+        return "".join(f", {one}" for one in found)
+
+    @torch.no_grad()
+    def probabilities(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """(B, C) of each label, or the standardised number, on the processor, in float64."""
+        logits: torch.Tensor = self(x.to(self.device), lengths.to(self.device)).double().cpu()
+        if self.target == "number":
+            return logits
+        return logits.sigmoid() if self.target == "labels" else logits.softmax(-1)
+
+
+def _either(given: float | None, otherwise: float) -> float:
+    return otherwise if given is None else given
