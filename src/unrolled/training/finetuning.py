@@ -9,10 +9,10 @@ from unrolled.training.configuration import TrainingConfig
 
 __all__ = ["layers_of", "scales", "thaw"]
 
-Layers = list[list[torch.nn.Parameter]]
+_Layers = list[list[torch.nn.Parameter]]
 
 
-def layers_of(model: torch.nn.Module) -> Layers:
+def layers_of(model: torch.nn.Module) -> _Layers:
     """The parameters of a model, layer by layer from the input to the output, each once: those of the embedding, those
     of each recurrent layer (of both directions), and all others. A layer without parameters is left out."""
     parts: list[list[torch.nn.Module]] = []
@@ -23,7 +23,7 @@ def layers_of(model: torch.nn.Module) -> Layers:
         for index, layer in enumerate(recurrent.layers):
             parts.append([layer, *recurrent.backward_layers[index : index + 1]])
     parts.append([model])
-    layers: Layers = []
+    layers: _Layers = []
     seen: set[int] = set()
     for modules in parts:
         found = [p for module in modules for p in module.parameters() if id(p) not in seen]
@@ -38,7 +38,7 @@ def scales(layers: int, config: TrainingConfig) -> list[float]:
     return [config.layer_decay ** (layers - 1 - index) for index in range(layers)]
 
 
-def thaw(layers: Layers, config: TrainingConfig, progress: float) -> None:
+def thaw(layers: _Layers, config: TrainingConfig, progress: float) -> None:
     """Let the layers be trained whose turn has come: the top one from the start, and one more below it after every
     `unfreeze` of the budget (Howard & Ruder 2018, section 3.3, count passes over the data). The others get no gradient,
     and cost none."""
