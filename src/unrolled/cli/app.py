@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import cyclopts
@@ -80,7 +80,7 @@ def run(arguments: Sequence[str]) -> None:
     Raises:
         UnrolledError: the command line is wrong, or the command failed.
     """
-    tokens = [_HYPHEN if token == "-" else token for token in arguments]
+    tokens = [_HYPHEN if token == "-" else token for token in _with_values(arguments)]
     try:
         command, bound, _ = _app().parse_args(tokens)
     except cyclopts.CycloptsError as error:
@@ -91,6 +91,14 @@ def run(arguments: Sequence[str]) -> None:
         wrong.told = os.environ.get("LOCAL_RANK", "0") != "0"
         raise wrong from None
     command(*map(_restored, bound.args), **{name: _restored(value) for name, value in bound.kwargs.items()})
+
+
+def _with_values(arguments: Sequence[str]) -> Iterator[str]:
+    """The arguments with a value for each --baseline that stands alone: which opponent follows from the run."""
+    for token, following in zip(arguments, [*arguments[1:], "-"], strict=True):
+        yield token
+        if token == "--baseline" and following.startswith("-"):
+            yield "classical"
 
 
 def _restored(value: Any) -> Any:

@@ -297,7 +297,8 @@ def evaluate(
     device: _Device = "auto",
     threads: _Threads = None,
     baseline: Annotated[
-        Literal["ngram"] | None, Parameter(help="Also fit the classical opponent to the run's text, and show it.")
+        Literal["ngram", "classical"] | None,
+        Parameter(help="Also fit the classical opponent to the run's data, and show it: ngram of a language model."),
     ] = None,
     mix: _Mix = None,
     json: _Json = False,
@@ -310,12 +311,13 @@ def evaluate(
     from unrolled.verbs.using import open_run
 
     if learns_from_examples(Run.open(run)):
-        evaluate_task(run, split, checkpoint, device, threads, json)
+        evaluate_task(run, split, checkpoint, device, threads, json, baseline is not None)
         return
     with Screen() as screen:
         model = open_run(run, checkpoint, device=device, threads=threads, listener=screen)
         if baseline is not None or mix:
-            compared(model, split, protocol, window, baseline, mix or (), given(methods), json)
+            classical = None if baseline is None else "ngram"
+            compared(model, split, protocol, window, classical, mix or (), given(methods), json)
             return
         report = model.evaluate(split, protocol, window=window, **given(methods))
     print_report(asdict(report), json)
@@ -367,6 +369,7 @@ def describe(
     """The equations, shapes, parameter count and unrolled diagram of a run's network or a cell."""
     from unrolled.reports.diagrams import unrolled_diagram
     from unrolled.verbs.describing import describe as verb
+    from unrolled.verbs.describing_bags import BagDescription
     from unrolled.verbs.describing_ngrams import FittedDescription
 
     found = verb(what, input_size=input_size, hidden_size=hidden_size, output_size=output_size)
@@ -376,7 +379,7 @@ def describe(
     if latex:
         print(found.latex)
         return
-    if isinstance(found, FittedDescription):
+    if isinstance(found, FittedDescription | BagDescription):
         print(found.text())
         return
     print(f"{found.name}\n\n{found.about}\n")

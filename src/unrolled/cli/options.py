@@ -87,8 +87,8 @@ def given(*options: Any) -> dict[str, Any]:
     return {name: value for group in options for name, value in asdict(group).items() if value is not None}
 
 
-def check_of_network(ngram: Any) -> None:
-    """Raise a `ConfigurationError` where a network is given an option of n-grams."""
-    for name in given(ngram):
+def check_of_network(others: Any, what: str = "n-grams", model: str = "ngram") -> None:
+    """Raise a `ConfigurationError` where a network is given an option of another model."""
+    for name in given(others):
         option = "--" + name.replace("_", "-")
-        raise ConfigurationError(f"{option} is an option of n-grams", fix=f"add --model ngram, or leave {option} out")
+        raise ConfigurationError(f"{option} is an option of {what}", fix=f"add --model {model}, or leave {option} out")

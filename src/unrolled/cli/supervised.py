@@ -47,14 +47,19 @@ def predict(
             sys.stdout.write(json_module.dumps(found, ensure_ascii=False) + "\n")
 
 
-def evaluate_task(run: Path, split: Any, checkpoint: str, device: str, threads: int | None, json: bool) -> None:
-    """The metrics of a run on a part of its own data."""
+def evaluate_task(
+    run: Path, split: Any, checkpoint: str, device: str, threads: int | None, json: bool, baseline: bool = False
+) -> None:
+    """The metrics of a run on a part of its own data, and those of the classical opponent beside."""
     from unrolled.verbs.supervised import open_task
 
     with Screen() as screen:
         opened = open_task(run, checkpoint, device=device, threads=threads, listener=screen)
         report = opened.evaluate(split)
+        beside = opened.opponent(split) if baseline else None
     if json:
-        print_json({"run": str(run), **report})
+        print_json({"run": str(run), **report, **({} if beside is None else {"beside": [beside]})})
     else:
         print(f"{report['split']}, checkpoint {report['checkpoint']}\n  {opened.kind.summary(report)}")
+        if beside is not None:
+            print(f"beside it: {beside['opponent']}\n  {opened.kind.summary(beside)}")

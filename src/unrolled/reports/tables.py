@@ -49,6 +49,8 @@ def run_rows(summaries: Sequence[RunSummary], now: float) -> list[dict[str, Any]
         model = summary.config.get("model", {})
         if model.get("kind") == "ngram":
             network = f"{model['order']}-grams"
+        elif model.get("kind") == "bow":
+            network = f"bag of words, {model['classifier']}"
         else:
             network = f"{model['cell']} {model['layers']}x{model['hidden_size']}" if "hidden_size" in model else ""
         rows.append(

@@ -18,6 +18,7 @@ from unrolled.tasks.kinds import KINDS, Kind, find_kind
 from unrolled.tasks.language_model import LanguageModel
 
 if TYPE_CHECKING:
+    from unrolled.tasks.bow.model import BagOfWords
     from unrolled.tasks.supervised import SupervisedModel
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "check_network",
     "is_fitted",
     "learns_from_examples",
+    "load_bag",
     "load_language_model",
     "load_task_model",
     "load_weights",
@@ -63,7 +65,7 @@ def load_weights(model: torch.nn.Module, weights: Mapping[str, torch.Tensor], wh
 
 
 def is_fitted(run: Run) -> bool:
-    """Whether the run's model was fitted, not trained: an n-gram model."""
+    """Whether the run's model was fitted, not trained: an n-gram model or a bag of words."""
     return "fitted" in run.config
 
 
@@ -71,8 +73,8 @@ def check_network(run: Run) -> None:
     """Raise a `RunError` where a run has no network: where its model was fitted."""
     if is_fitted(run):
         raise RunError(
-            f"{run.path} is an n-gram model: it was fitted in one go and has no network",
-            fix="name the run of a network here; an n-gram model is fitted anew with train lm --model ngram",
+            f"the model of {run.path} was fitted in one go and has no network",
+            fix="name the run of a network here; n-grams and bags of words are fitted anew with train ... --model",
         )
 
 
@@ -155,3 +157,24 @@ def _load_ngram(run: Run, which: str) -> tuple[LanguageModel, Vocabulary, Checkp
     where = f"checkpoint {loaded.step} of {run.path}"
     ngram = NGram.from_arrays(vocabulary.size, loaded.state["boundary"], loaded.arrays, where)
     return NGramModel(ngram).eval(), vocabulary, Checkpoint(loaded.step, {}, {}, loaded.state, {}, run.pointer("best"))
+
+
+def load_bag(run: Run, which: str = "best") -> tuple[BagOfWords, int, dict[str, Any]]:
+    """The bag of words of a run, the step of its checkpoint, and the sections of its options.
+
+    Raises:
+        RunError: it is another model, or a file of it is damaged.
+    """
+    from unrolled.data.labelled_configuration import LabelledConfig
+    from unrolled.runs.fitted import load_fitted
+    from unrolled.tasks.bow.model import BagOfWords
+
+    model = run.config.get("model")
+    if not isinstance(model, dict) or model.get("kind") != "bow":
+        raise RunError(f"{run.path} is not a bag of words", fix="name the run of train classify --model bow")
+    if which == "best" and run.pointer("best") is None:
+        which = "last"
+    loaded = load_fitted(run, which)
+    where = f"checkpoint {loaded.step} of {run.path}"
+    data = load_section(LabelledConfig, section(run, "data"), f"{run.path / 'config.json'}, data")
+    return BagOfWords.from_arrays(run.vocabulary, loaded.arrays, loaded.state, where), loaded.step, {"data": data}

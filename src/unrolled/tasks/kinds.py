@@ -158,6 +158,35 @@ class Kind(ABC):
     ) -> Iterator[dict[str, Any]]:
         """What the model says of new inputs, one after the other, as JSON."""
 
+    def prepare_opponent(
+        self,
+        sources: SplitSources,
+        options: Options,
+        vocabulary: Mapping[str, Any],
+        told: Callable[[int, int, str], None] | None = None,
+    ) -> Prepared:
+        """The data as the classical opponent reads it; see `prepare`."""
+        return self.prepare(sources, options, vocabulary, told)
+
+    def opponent(
+        self, prepared: Prepared, part: Part, options: Options, told: Callable[[str], None] | None = None
+    ) -> dict[str, Any]:
+        """The classical opponent, fitted to the training part and tuned on the validation part of the same data.
+
+        Args:
+            prepared: the data, by `prepare_opponent`.
+            part: on which it is measured.
+            options: of the run.
+            told: hears what is being tried.
+
+        Returns:
+            `opponent`, which one it is, in words, and its metrics, by the names of `evaluate`.
+
+        Raises:
+            ConfigurationError: there is none.
+        """
+        raise ConfigurationError(f"{self.name} has no classical opponent here", got="--baseline")
+
 
 def find_kind(name: str) -> Kind:
     """The task of a name.

@@ -10,6 +10,7 @@ from typing import Any
 from unrolled.cells import BUILTIN, Equations, as_latex, as_text, find_cell
 from unrolled.errors import CellError, ConfigurationError
 from unrolled.runs.directory import CONFIG, DEFAULT_ROOT, Run, RunSummary, list_runs
+from unrolled.verbs.describing_bags import BagDescription, describe_bag
 from unrolled.verbs.describing_ngrams import FittedDescription, describe_fitted
 
 __all__ = ["CellLine", "Description", "cells", "describe", "runs"]
@@ -52,7 +53,7 @@ class Description:
 
 def describe(
     what: str | Path, *, input_size: int = 128, hidden_size: int = 128, output_size: int | None = None
-) -> Description | FittedDescription:
+) -> Description | FittedDescription | BagDescription:
     """The equations, shapes and parameter count of a run's network, or of one layer of a cell.
 
     Args:
@@ -71,7 +72,9 @@ def describe(
     path = Path(what)
     if str(what) not in BUILTIN and ((path / CONFIG).exists() or (DEFAULT_ROOT / path / CONFIG).exists()):
         run = Run.open(path)
-        return describe_fitted(run) if "fitted" in run.config else _run(run)
+        if "fitted" not in run.config:
+            return _run(run)
+        return describe_bag(run) if run.config.get("task") == "classify" else describe_fitted(run)
     try:
         equations = find_cell(str(what))
     except CellError:

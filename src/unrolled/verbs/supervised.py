@@ -21,7 +21,7 @@ from unrolled.runs.checkpoints import Checkpoint, load
 from unrolled.runs.configuration import dump_section, load_section
 from unrolled.runs.directory import DEFAULT_ROOT, Run, unique_name
 from unrolled.runs.logs import Logs, truncate_to
-from unrolled.runs.models import load_task_model, read_sections
+from unrolled.runs.models import is_fitted, load_bag, load_task_model, read_sections
 from unrolled.tasks.kinds import Kind, Options, Prepared, find_kind
 from unrolled.tasks.supervised import SupervisedModel
 from unrolled.training.budget import Budget
@@ -37,7 +37,7 @@ from unrolled.verbs.naming import stem
 from unrolled.verbs.origins import Origin
 from unrolled.verbs.task_options import following, read_task_options
 
-__all__ = ["OpenedTask", "TrainedTask", "open_task", "resume_task", "train_task"]
+__all__ = ["OpenedTask", "TrainedTask", "describe_sources", "open_task", "resume_task", "train_task"]
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def train_task(
     sources = SplitSources.find(names, train=train, valid=valid, test=test)
     path = Path(run) if run is not None else _free(f"{stem(names[0] if names else '', sources)}-{task}", equations)
     Run.check_free(path)
-    described = _described(sources)
+    described = describe_sources(sources)
     begun = None if origin is None else {"language_model": origin.vocabulary.to_json()}
     prepared = kind.prepare(sources, sections, begun, listener.preparing)
     training = with_budget(replace(training, threads=threads))
@@ -254,6 +254,12 @@ class OpenedTask:
         """What the model says of new inputs, one after the other."""
         return self.kind.predict(self.model, lines, self.options, self.run.vocabulary)
 
+    def opponent(self, split: Part = "test") -> dict[str, Any]:
+        """The classical opponent on a part of the run's own data; see `Kind.opponent`."""
+        told = self.listener.preparing
+        prepared = self.kind.prepare_opponent(_found(self.run), self.options, self.run.vocabulary, told)
+        return self.kind.opponent(prepared, split, self.options, self.listener.doing)
+
 
 def open_task(
     run: str | Path,
@@ -269,8 +275,13 @@ def open_task(
         RunError: it is a run of another task, or a file of it is damaged.
     """
     opened = Run.open(run)
-    kind, _, sections = read_sections(opened)
     torch.set_num_threads(choose_threads(threads))
+    if is_fitted(opened):
+        from unrolled.tasks.bow.kind import BagModel, Bow
+
+        bag, step, options = load_bag(opened, checkpoint)
+        return OpenedTask(opened, Bow(), BagModel(bag), options, step, listener or Listener())
+    kind, _, sections = read_sections(opened)
     model, loaded = load_task_model(opened, checkpoint)
     model.to(choose_device(device))
     return OpenedTask(opened, kind, model, sections, loaded.step, listener or Listener())
@@ -368,7 +379,7 @@ def _free(name: str, equations: Equations) -> Path:
     return DEFAULT_ROOT / unique_name(DEFAULT_ROOT, f"{name}-{equations.name}")
 
 
-def _described(sources: SplitSources) -> list[dict[str, Any]]:
+def describe_sources(sources: SplitSources) -> list[dict[str, Any]]:
     """The files of a run, with what they hold, from which `_found` finds them again."""
     return [
         {"part": part, "path": str(source.path.resolve()), "sha256": _digest(source)} for part, source in sources.parts
@@ -394,7 +405,7 @@ def _found(run: Run) -> SplitSources:
     given = {"text": parts.pop("text", [])} | parts
     try:
         sources = SplitSources.find(given.pop("text"), **given)
-        found = _described(sources)
+        found = describe_sources(sources)
     except DataError as error:
         raise RunError(
             f"the data of the run {run.path} is gone: {error.problem}",

@@ -23,7 +23,6 @@ from unrolled.tasks.bow.trials import Texts, Trials, Tried, mean_loss
 
 __all__ = ["BowTask"]
 
-_STEP = math.sqrt(10)
 _MOST_STEPS = 8
 _ALL_CHARACTERS, _MEAN_CHARACTERS = 5_000_000, 200
 """Of the training part and of a text: beyond, n-grams of characters are not looked at unless they are asked for."""
@@ -48,7 +47,7 @@ _COSTS: dict[str, dict[str, float]] = {
     "nbsvm": dict.fromkeys(get_args(Weighting), 1.0),
     "ridge": dict.fromkeys(get_args(Weighting), 1.0),
 }
-_ADDED = {"naive-bayes": 0.3162, "nbsvm": 1.0}
+_ADDED = {"naive-bayes": 0.316, "nbsvm": 1.0}
 
 
 class BowTask:
@@ -77,8 +76,8 @@ class BowTask:
         config: BowConfig | None = None,
         *,
         keep_case: bool = False,
-        told: Callable[[Tried], None] | None = None,
-        doing: Callable[[str], None] | None = None,
+        told: Callable[[Tried], object] | None = None,
+        doing: Callable[[str], object] | None = None,
     ) -> None:
         self._config = config = config or BowConfig()
         self._link: Link = link
@@ -145,11 +144,12 @@ class BowTask:
         return max(best, self._trials.fit(setting), key=lambda tried: tried.rank)
 
     def _climb(self, start: Tried, name: str) -> Tried:
-        """Move a number up, or else down, by factors as long as that helps."""
-        for factor in (_STEP, 1 / _STEP):
+        """Move a number up, or else down, by factors of the square root of 10 as long as that helps."""
+        for step in (1, -1):
             best = start
             for _ in range(_MOST_STEPS):
-                value = float(f"{getattr(best.setting, name) * factor:.4g}")
+                place = round(2 * math.log10(getattr(best.setting, name))) + step
+                value = float(f"{10 ** (place / 2):.3g}")
                 better = self._better(best, replace(best.setting, **{name: value}))  # type: ignore[arg-type]
                 if better is best:
                     break

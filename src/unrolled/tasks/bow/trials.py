@@ -66,6 +66,14 @@ class Tried:
         return (self.score or 0.0, -(self.loss or 0.0))
 
     @property
+    def result(self) -> str:
+        """How good it is, and what it is, in a line."""
+        said = "" if self.score is None else f"{100 * self.score:.2f}% right: "
+        if self.score is not None and self.score < 0:
+            said = f"loss {self.loss:.4f}: "
+        return f"{said}{self.about} ({self.seconds:.1f} s)"
+
+    @property
     def about(self) -> str:
         """The setting, in a line."""
         setting, parts, numbers = self.setting, [], []
@@ -104,8 +112,8 @@ class Trials:
         *,
         keep_case: bool = False,
         longest: tuple[int, int] = (1, 1),
-        told: Callable[[Tried], None] | None = None,
-        doing: Callable[[str], None] | None = None,
+        told: Callable[[Tried], object] | None = None,
+        doing: Callable[[str], object] | None = None,
     ) -> None:
         self._train, self._valid, self._link, self._config = train, valid, link, config
         self._keep_case, self._longest = keep_case, dict(zip(("words", "characters"), longest, strict=True))
