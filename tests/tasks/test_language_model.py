@@ -14,7 +14,8 @@ from unrolled.data.store import Tokens
 from unrolled.data.streams import Batch, StreamPosition, sequential
 from unrolled.errors import ConfigurationError
 from unrolled.tasks.configuration import LanguageModelConfig
-from unrolled.tasks.language_model import LanguageModel, LanguageModelTask, OneHot, read, streams_for
+from unrolled.tasks.embeddings import OneHot
+from unrolled.tasks.language_model import LanguageModel, LanguageModelTask, read, streams_for
 from unrolled.training.loop import seeded
 
 V = 7

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -118,9 +119,42 @@ def test_tied_vectors_are_those_of_the_embedding(kind: str) -> None:
     assert "output.weight" in model.state_dict()
 
 
-def test_clusters_have_no_vectors_to_tie() -> None:
-    with pytest.raises(ConfigurationError, match="tied is of an output layer with a vector for every symbol"):
-        model_of("adaptive", tied=True)
+def test_clusters_share_their_vectors_with_what_is_read() -> None:
+    """Against the matrix of all vectors written out: what is read, the distribution, and all gradients."""
+    model, batch = model_of("adaptive", tied=True, embedding_size=4, embedding_scale=3.0), batch_of()
+    weights = dict(model.output.named_parameters())
+    assert not list(model.embedding.parameters())
+    assert model.size == sum(value.numel() for name, value in model.state_dict().items() if "ranks" not in name)
+
+    def written_out() -> torch.Tensor:
+        rows = [weights["head.weight"][:4]]
+        for cluster in range(2):
+            rows.append(weights[f"clusters.{cluster}.rows.weight"] @ weights[f"clusters.{cluster}.down.weight"])
+        return torch.cat(rows)[torch.tensor(np.argsort(np.argsort(-np.array(COUNTS), kind="stable")))]
+
+    torch.testing.assert_close(model.embedding(batch.x), 3 * written_out()[batch.x])
+    x = 3 * torch.nn.functional.embedding(batch.x, written_out())
+    expected = model.output.losses(model.recurrent(x)[0], batch.y)
+    nats, _ = model.losses(batch, None)
+    torch.testing.assert_close(nats, expected)
+    found, other = (torch.autograd.grad(each.sum(), list(model.parameters())) for each in (nats, expected))
+    for mine, theirs in zip(found, other, strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
+def test_tied_clusters_learn_as_large_vectors_as_the_head_has() -> None:
+    torch.manual_seed(0)
+    output = {"output": "adaptive", "cutoffs": "100,400", "tied": True, "hidden_size": 64}
+    model = LanguageModel(900, find_cell("gru"), LanguageModelConfig(**output))  # type: ignore[arg-type]
+    read = model.embedding(torch.arange(900)).detach()
+    sizes = [float(read[start:end].std()) for start, end in ((0, 100), (100, 400), (400, 900))]
+    assert sizes == pytest.approx([1, 1, 1], rel=0.15)
+    hidden = torch.randn(50, 64)
+    logits = [part.detach().std() for part in (model.output.head(hidden), *(c(hidden) for c in model.output.clusters))]  # type: ignore[operator, union-attr]
+    assert [float(each) for each in logits] == pytest.approx([1, 1, 1], rel=0.2)
+
+
+def test_one_layer_has_no_vectors_to_tie() -> None:
     with pytest.raises(ConfigurationError, match="tied is of an output layer"):
         model_of("adaptive").output.tie(torch.nn.Parameter(torch.ones(V, 6)))
 

@@ -11,10 +11,13 @@ import pytest
 
 from unrolled import open_run, resume, train_lm
 from unrolled.errors import ConfigurationError
-from unrolled.runs.directory import Run
+from unrolled.runs.directory import Run, list_runs
+from unrolled.verbs.describing import describe
 
 KINDS: dict[str, dict[str, Any]] = {
     "adaptive": {"cutoffs": "4,9", "divisor": 2.0},
+    "adaptive-tied": {"output": "adaptive", "cutoffs": "4,9", "divisor": 2.0, "tied": True},
+    "full-tied": {"output": "full", "tied": True},
     "sampled": {"samples": 6},
     "mixture": {"experts": 2},
 }
@@ -27,8 +30,8 @@ OPTIONS: dict[str, Any] = {
 @pytest.fixture(scope="module", params=KINDS)
 def run(request: pytest.FixtureRequest, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("outputs") / str(request.param)
-    extra = KINDS[request.param]
-    return train_lm([str(corpus)], run=path, output=request.param, precision="float32", **extra, **OPTIONS).run
+    extra = {"output": request.param, **KINDS[request.param]}
+    return train_lm([str(corpus)], run=path, precision="float32", **extra, **OPTIONS).run
 
 
 def test_it_goes_on_to_the_same_bits(run: Path, tmp_path: Path) -> None:
@@ -62,9 +65,14 @@ def test_another_starts_from_it_with_its_ranks(run: Path, tmp_path: Path, corpus
     assert found == pytest.approx(expected, rel=1e-3)
 
 
+def test_the_list_of_runs_counts_every_parameter_once(run: Path) -> None:
+    (found,) = (each for each in list_runs(run.parent) if each.path == run)
+    assert found.parameters == open_run(run, threads=1).model.size == describe(str(run)).parameters
+
+
 def test_what_the_engine_does_not_know_says_so(run: Path) -> None:
     model = open_run(run, threads=1, precision="int8")
-    if run.name == "sampled":
+    if run.name in ("full-tied", "sampled"):
         assert model.sample(length=5)
     else:
         with pytest.raises(ConfigurationError, match="engine has no such output layer"):

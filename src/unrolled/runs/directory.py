@@ -242,7 +242,7 @@ class RunSummary:
         config: its configuration; empty where that cannot be read.
         step: optimiser steps of its last checkpoint; None before the first.
         state: the training state of that checkpoint, as the trainer stored it.
-        parameters: numbers in its model, tied ones as often as they are stored; None before the first checkpoint.
+        parameters: numbers in its model, tied ones once; None before the first checkpoint.
         bytes_on_disk: the lengths of its files together.
         damage: what is wrong with it, as one line; None where nothing was seen. File contents are not hashed.
     """
@@ -284,7 +284,7 @@ def _summary(path: Path) -> RunSummary:
             facts["step"] = manifest.step
             check_sizes(folder, manifest)
             facts["state"] = json.loads(read_file(folder, manifest, STATE))
-            facts["parameters"] = _parameters(folder / MODEL)
+            facts["parameters"] = _parameters(folder / MODEL, run.config)
         elif run.checkpoint_names():
             facts["damage"] = "the file 'last' is missing"
     except (UnrolledError, OSError, ValueError) as error:
@@ -298,8 +298,17 @@ def _summary(path: Path) -> RunSummary:
     return RunSummary(path, modified=max(moments), bytes_on_disk=sum(sizes), **facts)
 
 
-def _parameters(path: Path) -> int:
-    """How many numbers a safetensors file holds, from its header: a length of 8 bytes and that much JSON."""
+def _parameters(path: Path, config: dict[str, Any]) -> int:
+    """How many parameters a safetensors file holds, from its header: a length of 8 bytes and that much JSON.
+
+    Whole numbers are no parameters of a network; what is tied stands in the file under both names and counts once.
+    """
     with path.open("rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+    entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
+    network = config.get("model")
+    if isinstance(network, dict):
+        entries = {name: entry for name, entry in entries.items() if "F" in entry["dtype"]}
+        if network.get("tied") and "embedding.weight" in entries:
+            entries.pop("output.weight", None)
+    return sum(math.prod(entry["shape"]) for entry in entries.values())

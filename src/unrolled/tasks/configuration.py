@@ -24,8 +24,8 @@ class LanguageModelConfig:
         layers: recurrent layers on top of each other.
         embedding_size: units of a symbol's vector, as many as a layer has if not given; 0 gives the first layer the
             symbols themselves, one-hot.
-        tied: the output layer has the embedding's vectors as its weights (Press & Wolf 2017; Inan et al. 2017); the
-            last layer then has as many units as the embedding.
+        tied: the output layer has the embedding's vectors as its weights (Press & Wolf 2017; Inan et al. 2017), with
+            adaptive in its clusters (Baevski & Auli 2019); the last layer then has as many units as the embedding.
         embedding_scale: what vectors are multiplied with when they are read; if not given, the root of their size where
             tied, as the output layer wants them small (Vaswani et al. 2017, section 3.4), else 1.
         dropout: probability with which a unit is dropped between layers and before the output, while training;
@@ -98,12 +98,6 @@ class LanguageModelConfig:
         if self.output not in get_args(Output):
             raise ConfigurationError(
                 f"output has no such choice: {self.output!r}", fix=nearest(self.output, get_args(Output))
-            )
-        if self.tied and self.output == "adaptive":
-            raise ConfigurationError(
-                "tied is of an output layer with a vector for every symbol",
-                expected="output full, sampled or mixture",
-                got=f"output {self.output}",
             )
         if not 1 <= self.divisor < float("inf"):
             raise ConfigurationError("divisor is out of range", expected="at least 1", got=str(self.divisor))

@@ -20,42 +20,20 @@ from unrolled.data.streams import Batch, StreamPosition, Streams, sequential
 from unrolled.errors import ConfigurationError
 from unrolled.kernels import Kernel
 from unrolled.layers import Dropout, Recurrent, RecurrentLayer, StackState, StackStepping, detach, drop_words
-from unrolled.layers.outputs import FullSoftmax
+from unrolled.layers.outputs import AdaptiveInput, AdaptiveSoftmax, FullSoftmax
 from unrolled.tasks import Loss, Small
 from unrolled.tasks.configuration import LanguageModelConfig
+from unrolled.tasks.embeddings import OneHot, Vectors
 from unrolled.tasks.output_layers import build_output
 
 if TYPE_CHECKING:
     from unrolled.decoding.engine import Engine
     from unrolled.decoding.engine_source import Precision
 
-__all__ = ["LanguageModel", "LanguageModelStepping", "LanguageModelTask", "OneHot", "Vectors", "read", "streams_for"]
+__all__ = ["LanguageModel", "LanguageModelStepping", "LanguageModelTask", "read", "streams_for"]
 
 _VALIDATION_STREAMS = 16
 _VALIDATION_LENGTH = 256
-
-
-class OneHot(torch.nn.Module):
-    """Symbols as they are: ids (...) to (..., V), zeros with a one."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.size = size
-
-    def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.one_hot(ids, self.size)
-
-
-class Vectors(torch.nn.Embedding):
-    """Symbols as vectors: ids (...) to (..., E), multiplied with a number."""
-
-    def __init__(self, size: int, width: int, scale: float = 1.0) -> None:
-        super().__init__(size, width)
-        self.scale = scale
-
-    def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        found = super().forward(ids)
-        return found if self.scale == 1 else self.scale * found
 
 
 class LanguageModel(torch.nn.Module):
@@ -86,8 +64,8 @@ class LanguageModel(torch.nn.Module):
         dropout = config.dropout or 0.0
         self.config, self.equations, self.vocabulary_size = config, equations, vocabulary_size
         self.embedding: torch.nn.Module = OneHot(vocabulary_size)
-        if embedding:
-            scale = _either(config.embedding_scale, math.sqrt(embedding) if config.tied else 1.0)
+        scale = _either(config.embedding_scale, math.sqrt(embedding) if config.tied else 1.0)
+        if embedding and not (config.tied and config.output == "adaptive"):
             self.embedding = Vectors(vocabulary_size, embedding, scale)
         self.recurrent = Recurrent(
             equations,
@@ -105,6 +83,8 @@ class LanguageModel(torch.nn.Module):
         self.output = build_output(config, self.recurrent.output_size, vocabulary_size, counts)
         if isinstance(self.embedding, Vectors) and config.tied:
             self.output.tie(self.embedding.weight)
+        elif isinstance(self.output, AdaptiveSoftmax) and config.tied:
+            self.embedding = AdaptiveInput(self.output, scale)
         self.input_dropout = Dropout(_either(config.input_dropout, dropout * config.variational), config.variational)
         self.dropout = Dropout(_either(config.output_dropout, dropout), config.variational)
         self.reset_parameters()
@@ -123,6 +103,8 @@ class LanguageModel(torch.nn.Module):
             # Small for the output, and about 1 once multiplied, for the layers: not multiplied, a model of 2x400 of the
             # words of Penn Treebank stays at the 6.5 nats of word frequencies for its first 150 steps.
             torch.nn.init.normal_(self.embedding.weight, std=self.embedding.embedding_dim**-0.5)
+        if isinstance(self.embedding, AdaptiveInput):
+            self.embedding.restart()
         std, bound = self.config.initial_std, self.config.initial_range
         numbers = {name for name, how in self.recurrent.equations.init if not isinstance(how, str)}
         for name, parameter in self.named_parameters():

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from unrolled.layers.outputs import AdaptiveInput
 from unrolled.training.configuration import TrainingConfig
 from unrolled.training.finetuning import layers_of, scales
 
@@ -69,6 +70,8 @@ def _by_decay(
 ) -> list[dict[str, Any]]:
     """Parameters that shrink and those that do not."""
     embeddings = {id(module.weight) for module in model.modules() if isinstance(module, torch.nn.Embedding)}
+    for module in model.modules():
+        embeddings |= {id(table) for table in module.tables} if isinstance(module, AdaptiveInput) else set()
     whole = config.decayed == "all"
     decayed = [p for p in parameters if whole or (p.dim() > 1 and id(p) not in embeddings)]
     others = [p for p in parameters if not whole and (p.dim() < 2 or id(p) in embeddings)]

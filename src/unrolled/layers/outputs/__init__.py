@@ -6,6 +6,7 @@ Each is one file with its idea; `OutputLayer` is all that a model knows of them.
 from __future__ import annotations
 
 from unrolled.layers.outputs.adaptive import AdaptiveSoftmax
+from unrolled.layers.outputs.adaptive_input import AdaptiveInput
 from unrolled.layers.outputs.contract import OutputLayer, ranks_of
 from unrolled.layers.outputs.cutoffs import choose_cutoffs
 from unrolled.layers.outputs.full import FullSoftmax
@@ -13,6 +14,7 @@ from unrolled.layers.outputs.mixture import MixtureOfSoftmaxes
 from unrolled.layers.outputs.sampled import SampledSoftmax
 
 __all__ = [
+    "AdaptiveInput",
     "AdaptiveSoftmax",
     "FullSoftmax",
     "MixtureOfSoftmaxes",

@@ -82,6 +82,31 @@ class AdaptiveSoftmax(OutputLayer):
             if linear.bias is not None:
                 initialise(linear.bias, "zeros")
 
+    def restart_tied(self) -> None:
+        """Start again where the rows are the vectors of symbols too: a symbol of any cluster is read as a vector of
+        entries of about H^-1/2, and its logit is as large as one of the head."""
+        torch.nn.init.normal_(self.head.weight, std=self.head.in_features**-0.5)
+        for cluster in self._clusters():
+            torch.nn.init.normal_(cluster.down.weight, std=cluster.down.in_features**-0.5)
+            torch.nn.init.normal_(cluster.rows.weight, std=cluster.rows.in_features**-0.5)
+
+    @property
+    def tables(self) -> list[torch.Tensor]:
+        """The parameters with a row for each symbol: of the head, and of every cluster."""
+        return [self.head.weight, *(cluster.rows.weight for cluster in self._clusters())]
+
+    def vectors(self, ids: torch.Tensor) -> torch.Tensor:
+        """The vectors (..., H) of symbols (...): rows of the head, or of a cluster and up from its dimensions."""
+        ranks = self.ranks[ids.flatten()]
+        first = self.head.out_features - len(self.clusters)
+        found = F.embedding(ranks.clamp(max=first - 1), self.head.weight)
+        for cluster in self._clusters():
+            # Also where there are none: every parameter has a gradient after every batch.
+            places = torch.nonzero((ranks >= cluster.begin) & (ranks < cluster.end)).squeeze(1)
+            rows = F.embedding(ranks[places] - cluster.begin, cluster.rows.weight)
+            found = found.index_copy(0, places, (rows @ cluster.down.weight).to(found.dtype))
+        return found.view(*ids.shape, -1)
+
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         exact = torch.float64 if self.head.weight.dtype == torch.float64 else torch.float32
         log_p = torch.log_softmax(self.head(hidden).to(exact), -1)

@@ -12,7 +12,8 @@ import torch
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.data.words import Words
 from unrolled.tasks.classify.model import Classifier
-from unrolled.tasks.language_model import LanguageModel, Vectors
+from unrolled.tasks.embeddings import Vectors
+from unrolled.tasks.language_model import LanguageModel
 
 __all__ = ["follow", "hand_over"]
 
