@@ -67,6 +67,11 @@ def _app() -> cyclopts.App:
     data.command("unrolled.cli.corpora:get", name="get", help="Fetch a corpus, checked, into the cache.")
     data.command("unrolled.cli.corpora:listing", name="list", help="The corpora there are, and which are here.")
     app.command(data)
+    probe = cyclopts.App(name="probe", help="Measure what a cell or a model can do: `probe memory`.")
+    probe.command(
+        "unrolled.cli.probing:memory", name="memory", help="How far cells remember: accuracy against distance."
+    )
+    app.command(probe)
     for name, (function, about) in _COMMANDS.items():
         app.command(f"unrolled.cli.commands:{function}", name=name, help=about)
     for name, about in _USES.items():

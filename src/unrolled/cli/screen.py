@@ -93,6 +93,12 @@ class Screen(Listener):
             self._close()
             self.console.print(f"[dim]{escape(what)} ...[/]")
 
+    def done(self, what: str) -> None:
+        """A line."""
+        if not self._quiet:
+            self._close()
+            self.console.print(escape(what))
+
     def started(self, run: str, facts: dict[str, str], loss: str = "nats a symbol") -> None:
         """What was chosen."""
         self._loss = loss

@@ -24,6 +24,9 @@ class Listener:
     def doing(self, what: str) -> None:
         """Something that takes a few seconds begins."""
 
+    def done(self, what: str) -> None:
+        """What something came to that took a while."""
+
     def started(self, run: str, facts: dict[str, str], loss: str = "nats a symbol") -> None:
         """Training begins: the run's directory, what was chosen by name, and what the loss is called."""
 
