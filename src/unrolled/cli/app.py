@@ -22,7 +22,6 @@ _HELP = """Train, run and look inside recurrent neural networks.
 Start with `unrolled demo`, or with a text of your own: `unrolled train lm FILE`."""
 
 _COMMANDS = {
-    "demo": ("demo", "Train on Python's own source code for two minutes and look at the result."),
     "resume": ("resume", "Go on with a run exactly where it stopped, or beyond its budget."),
     "sample": ("sample", "Let a trained model write."),
     "score": ("score", "How likely a text is to a trained model, symbol by symbol if asked."),
@@ -34,6 +33,11 @@ _COMMANDS = {
 
 _TASKS = {
     "classify": ("unrolled.cli.classifying:train_classify", "Train a classifier of sequences."),
+}
+
+_DEMOS = {
+    "lm": ("unrolled.cli.commands:demo", "Python's own source code, learnt for two minutes; what `demo` alone does."),
+    "classify": ("unrolled.cli.classifying:demo_classify", "What a sentence of Python's documentation is about."),
 }
 
 _USES = {
@@ -62,6 +66,10 @@ def _app() -> cyclopts.App:
     for name, (function, about) in _TASKS.items():
         train.command(function, name=name, help=about)
     app.command(train)
+    demo = cyclopts.App(name="demo", help="Train on what every machine has, in two minutes, and look at the result.")
+    for name, (function, about) in _DEMOS.items():
+        demo.command(function, name=name, help=about)
+    app.command(demo)
     app.command("unrolled.cli.supervised:predict", name="predict", help="What a trained model says of new inputs.")
     data = cyclopts.App(name="data", help="The standard corpora: fetch one with `data get NAME`.")
     data.command("unrolled.cli.corpora:get", name="get", help="Fetch a corpus, checked, into the cache.")
@@ -86,6 +94,8 @@ def run(arguments: Sequence[str]) -> None:
         UnrolledError: the command line is wrong, or the command failed.
     """
     tokens = [_HYPHEN if token == "-" else token for token in _with_values(arguments)]
+    if tokens[:1] == ["demo"] and (len(tokens) == 1 or (tokens[1].startswith("--") and "--help" not in tokens)):
+        tokens.insert(1, "lm")
     try:
         command, bound, _ = _app().parse_args(tokens)
     except cyclopts.CycloptsError as error:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from unrolled.cli.options import check_of_network, given, options_of
 from unrolled.cli.printing import print_trained_task
-from unrolled.cli.screen import Screen
+from unrolled.cli.screen import Screen, printable, stdout_console
 from unrolled.cli.supervised import Files, Flat, Json, training_options
 from unrolled.data.labelled_configuration import LabelledConfig
+from unrolled.errors import ConfigurationError
 from unrolled.tasks.bow.configuration import BowConfig
 from unrolled.tasks.classify.configuration import DEFAULTS, ClassifierConfig
 
-__all__ = ["train_classify"]
+__all__ = ["demo_classify", "show_report", "train_classify"]
 
 _DataOptions = options_of(LabelledConfig, "Data")
 _ModelOptions = options_of(ClassifierConfig, "Network")
@@ -24,7 +25,10 @@ _BowOptions = options_of(BowConfig, "Bag of words (with --model bow)")
 
 
 def train_classify(
-    paths: Annotated[list[str] | None, Parameter(help="Files of labelled sequences.")] = None,
+    paths: Annotated[
+        list[str] | None,
+        Parameter(help="A table (CSV, TSV, JSON lines), a folder with a folder or a file a label, or lines."),
+    ] = None,
     /,
     *,
     run: Annotated[Path | None, Parameter(help="Directory of the run; named after data and cell if not given.")] = None,
@@ -64,3 +68,58 @@ def train_classify(
             **given(data, model, training),
         )
     print_trained_task(trained, json)
+
+
+def demo_classify(
+    *,
+    run: Annotated[
+        Path | None, Parameter(help="Directory of the run; runs/demo-classify or the next free name.")
+    ] = None,
+    minutes: Annotated[float, Parameter(help="Minutes of training.")] = 1.0,
+    json: Json = False,
+) -> None:
+    """Tell from a sentence of Python's documentation what it is about: a minute of training, and the result."""
+    from unrolled.verbs.demo_classify import EXAMPLES
+    from unrolled.verbs.demo_classify import demo_classify as verb
+    from unrolled.verbs.supervised import open_task
+
+    with Screen() as screen:
+        trained = verb(run, minutes=minutes, listener=screen)
+    if not json:
+        opened = open_task(trained.run)
+        report = opened.evaluate("test")
+        print(f"\ntest: {opened.kind.summary(report)}")
+        show_report(report)
+        print("\nwhat it says of sentences that are not from there:")
+        for sentence, found in zip(EXAMPLES, opened.predict(EXAMPLES), strict=True):
+            print(f"  {found['label']:<12} {found['probability']:.2f}  {sentence}")
+    print_trained_task(trained, json)
+
+
+def show_report(report: dict[str, Any], picture: Path | None = None, json: bool = False) -> None:
+    """The rest of what an evaluation found: a table of the labels, what is confused, and the matrix as a picture."""
+    from unrolled.reports.confusion import class_rows, confused, draw_confusion
+    from unrolled.reports.tables import table
+
+    if "classes" not in report:
+        if picture is not None:
+            raise ConfigurationError("there is no confusion matrix of numbers", fix="leave --picture out")
+        return
+    labels, confusion = list(report["classes"]), report.get("confusion")
+    if not json:
+        shown = class_rows(report["classes"])
+        print()
+        stdout_console().print(table(shown, ("label", "precision", "recall", "f1", "examples")))
+        most = [] if confusion is None else confused(confusion, labels)
+        if most:
+            said = ", ".join(f"{true} as {found} ({count:,})" for true, found, count in most)
+            print(f"\ntaken for another most often: {printable(said)}")
+    if picture is not None:
+        if confusion is None:
+            raise ConfigurationError(
+                "there is no confusion matrix of several labels at once", fix="leave --picture out"
+            )
+        title = f"{report['split']}: accuracy {report['accuracy']:.4f}, macro F1 {report['macro_f1']:.4f}"
+        draw_confusion(confusion, labels, picture, title)
+        if not json:
+            print(f"\nthe confusion matrix is in {picture}")

@@ -23,6 +23,7 @@ from unrolled.cli.options import (
 )
 from unrolled.cli.printing import print_json, print_report, print_trained, print_trained_task
 from unrolled.cli.screen import Screen, printable, stdout_console
+from unrolled.errors import ConfigurationError
 from unrolled.runs.directory import DEFAULT_ROOT
 from unrolled.verbs.listening import Listener, counted
 from unrolled.verbs.recipes import RECIPES
@@ -178,7 +179,6 @@ def sample(
     json: _Json = False,
 ) -> None:
     """Let a trained model write. The text streams as it is made."""
-    from unrolled.errors import ConfigurationError
     from unrolled.verbs.using import open_run
 
     if count < 1:
@@ -301,6 +301,8 @@ def evaluate(
         Parameter(help="Also fit the classical opponent to the run's data, and show it: ngram of a language model."),
     ] = None,
     mix: _Mix = None,
+    on: Annotated[str | None, Parameter(help="Evaluate on this file instead; not of language models.")] = None,
+    picture: Annotated[Path | None, Parameter(help="Draw what is confused with what: .png, .svg or .pdf.")] = None,
     json: _Json = False,
 ) -> None:
     """The loss of a run on a part of its own text; of other tasks than a language model, its metrics."""
@@ -311,8 +313,13 @@ def evaluate(
     from unrolled.verbs.using import open_run
 
     if learns_from_examples(Run.open(run)):
-        evaluate_task(run, split, checkpoint, device, threads, json, baseline is not None)
+        evaluate_task(run, split, checkpoint, device, threads, json, baseline is not None, on=on, picture=picture)
         return
+    if on is not None or picture is not None:
+        raise ConfigurationError(
+            "--on and --picture are not of language models",
+            fix="leave them out; `unrolled score RUN FILE` reads a file",
+        )
     with Screen() as screen:
         model = open_run(run, checkpoint, device=device, threads=threads, listener=screen)
         if baseline is not None or mix:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import json as json_module
 import sys
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from unrolled.cli.options import options_of
+from unrolled.cli.options import Whole, options_of
 from unrolled.cli.printing import print_json
 from unrolled.cli.screen import Screen
+from unrolled.errors import ConfigurationError
+from unrolled.reports.pictures import check_picture
+from unrolled.runs.logs import finite
 from unrolled.training.configuration import OF_STREAMS, TrainingConfig
 
 __all__ = ["Files", "Flat", "Json", "evaluate_task", "predict", "training_options"]
@@ -29,33 +34,57 @@ def training_options(defaults: Mapping[str, Any]) -> type[Any]:
 
 def predict(
     run: Annotated[Path, Parameter(help="The directory of a run.")],
-    file: Annotated[str, Parameter(help="Inputs, one a line, or - for standard input.")],
+    file: Annotated[str, Parameter(help="Inputs: lines, or a format of the task's; or - for standard input.")],
     /,
     *,
+    form: Annotated[
+        str | None, Parameter(name="--format", help="What the inputs are; by their name if not given.")
+    ] = None,
+    top: Annotated[Whole | None, Parameter(help="How many labels, the likeliest; all if not given.")] = None,
     checkpoint: Annotated[str, Parameter(help="best, last, or the step of a checkpoint.")] = "best",
     device: Annotated[str, Parameter(help="cpu, cuda, mps, or auto.")] = "auto",
-    threads: Annotated[int | None, Parameter(help="Processor threads.")] = None,
+    threads: Annotated[Whole | None, Parameter(help="Processor threads.")] = None,
 ) -> None:
     """What a trained model says of new inputs: one JSON line each."""
-    from unrolled.data.text import find_sources, read_text
     from unrolled.verbs.supervised import open_task
 
+    if top is not None and top < 1:
+        raise ConfigurationError("top is a number of labels", expected="at least 1", got=str(top))
     with Screen(quiet=True) as screen:
         opened = open_task(run, checkpoint, device=device, threads=threads, listener=screen)
-        lines = "".join(read_text(find_sources([file])[0])).splitlines()
-        for found in opened.predict(lines):
-            sys.stdout.write(json_module.dumps(found, ensure_ascii=False) + "\n")
+        for found in opened.predict_file(file, form):
+            if top is not None and "probabilities" in found:
+                found["probabilities"] = dict(itertools.islice(found["probabilities"].items(), top))
+            sys.stdout.write(json_module.dumps(finite(found), ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def evaluate_task(
-    run: Path, split: Any, checkpoint: str, device: str, threads: int | None, json: bool, baseline: bool = False
+    run: Path,
+    split: Any,
+    checkpoint: str,
+    device: str,
+    threads: int | None,
+    json: bool,
+    baseline: bool = False,
+    *,
+    on: str | None = None,
+    picture: Path | None = None,
 ) -> None:
-    """The metrics of a run on a part of its own data, and those of the classical opponent beside."""
+    """The metrics of a run on a part of its own data or on a file, and those of the classical opponent beside."""
     from unrolled.verbs.supervised import open_task
 
     with Screen() as screen:
         opened = open_task(run, checkpoint, device=device, threads=threads, listener=screen)
-        report = opened.evaluate(split)
+        shown = _SHOWN.get(opened.kind.name)
+        if picture is not None and shown is None:
+            raise ConfigurationError(f"there is no picture of an evaluation of {opened.kind.name}")
+        if picture is not None:
+            check_picture(picture)
+        if on is not None and baseline:
+            raise ConfigurationError(
+                "the opponent is fitted to the data of the run", fix="leave --baseline or --on out"
+            )
+        report = opened.evaluate(split) if on is None else opened.evaluate_file(on)
         beside = opened.opponent(split) if baseline else None
     if json:
         print_json({"run": str(run), **report, **({} if beside is None else {"beside": [beside]})})
@@ -63,3 +92,10 @@ def evaluate_task(
         print(f"{report['split']}, checkpoint {report['checkpoint']}\n  {opened.kind.summary(report)}")
         if beside is not None:
             print(f"beside it: {beside['opponent']}\n  {opened.kind.summary(beside)}")
+    if shown is not None:
+        module, _, function = shown.partition(":")
+        getattr(import_module(module), function)(report, picture, json)
+
+
+_SHOWN = {"classify": "unrolled.cli.classifying:show_report"}
+"""What shows the rest of a report, a table or a picture, by the task."""

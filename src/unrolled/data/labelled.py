@@ -6,8 +6,8 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,21 @@ import numpy as np
 from unrolled.data.labelled_configuration import LabelledConfig, Target
 from unrolled.data.labelled_formats import Format, Item, find_format
 from unrolled.data.store import Part
+from unrolled.data.tables import table_format
 from unrolled.data.text import Source
 from unrolled.data.vocabulary import IntArray
 from unrolled.errors import DataError, nearest
 
-__all__ = ["Labelled", "duplicates", "find_labels", "known_labels", "read_label", "read_labelled", "unread_files"]
+__all__ = [
+    "Labelled",
+    "duplicates",
+    "find_labels",
+    "known_labels",
+    "read_label",
+    "read_labelled",
+    "read_unlabelled",
+    "unread_files",
+]
 
 
 @dataclass(eq=False)
@@ -134,6 +144,38 @@ def read_labelled(
             fix="check the file, or say its --format",
         )
     return found
+
+
+def read_unlabelled(
+    sources: Sequence[Source], config: LabelledConfig, form: str | None = None
+) -> Iterator[tuple[dict[str, Any], Any]]:
+    """What is to be labelled, each with where it stands: `line`, `file` where there are several or it is the whole
+    file, and the label that it is `given` in the file, where there is one.
+
+    Args:
+        sources: the files.
+        config: of the run, for the names of columns and how text is read.
+        form: see `data.labelled_formats`; if not given, a table is known by its name, several files are an example
+            each, and everything else has a line an example.
+
+    Raises:
+        DataError: a file is not as its format says, with file and line.
+        ConfigurationError: there is no such format.
+    """
+    if form is None:
+        tables = all(table_format(source) is not None for source in sources)
+        form = "table" if tables else "lines" if len(sources) == 1 else "folders"
+    reading = replace(config, format=form)
+    found = read_labelled(sources, reading, find_format(sources, reading), labelled=False)
+    for at, value in enumerate(found.inputs):
+        place: dict[str, Any] = {}
+        if len(sources) > 1 or not found.lines[at]:
+            place["file"] = found.sources[found.files[at]].name
+        if found.lines[at]:
+            place["line"] = found.lines[at]
+        if found.labels[at] not in (None, ()):
+            place["given"] = found.labels[at]
+        yield place, value
 
 
 class _Missing(Exception):

@@ -49,12 +49,22 @@ class TextInput(Input):
 
     @classmethod
     def fit(cls, texts: Sequence[str], config: LabelledConfig) -> TextInput:
-        """The input that fits the texts of a training part; `config` as `choose_reading` filled it in."""
+        """The input that fits the texts of a training part; what is not given is chosen by `choose_reading`."""
         reading = choose_reading(texts, config)
         case = reading.case or "keep"
-        vocabulary = _count([text.lower() if case == "fold" else text for text in texts], reading, config.min_count)
-        found = cls(vocabulary, case, reading.max_length, reading.cut)
-        if reading.max_length is None:
+        folded = [text.lower() if case == "fold" else text for text in texts]
+        return cls(_count(folded, reading, config.min_count), case)._cut(texts, config)
+
+    @classmethod
+    def of_vocabulary(cls, vocabulary: Vocabulary, texts: Sequence[str], config: LabelledConfig) -> TextInput:
+        """That of the symbols of a language model; capitals are folded where it knows none, if nothing else is said."""
+        capitals = any(symbol != symbol.lower() for symbol in vocabulary.symbols)
+        return cls(vocabulary, config.case or ("keep" if capitals else "fold"))._cut(texts, config)
+
+    def _cut(self, texts: Sequence[str], config: LabelledConfig) -> TextInput:
+        """The same with the limit of the length that is given, or fits the texts."""
+        found = replace(self, max_length=config.max_length, cut=config.cut)
+        if config.max_length is None:
             lengths = np.sort(found.encode(texts).lengths)
             longest = max(_SHORT, int(lengths[-(-_COVERED * len(lengths) // 100) - 1]))
             if longest < lengths[-1]:

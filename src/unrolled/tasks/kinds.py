@@ -6,12 +6,13 @@ The language model, whose data is a stream and not examples, is not one of these
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from unrolled.data.store import Part, SplitSources
+from unrolled.data.text import Source, read_lines
 from unrolled.errors import ConfigurationError, RunError, nearest
 
 if TYPE_CHECKING:
@@ -148,9 +149,38 @@ class Kind(ABC):
     ) -> dict[str, Any]:
         """The metrics of a model on some examples, at least one, as JSON; `loss` is one of them."""
 
+    def all_examples(
+        self,
+        sources: Sequence[Source],
+        options: Options,
+        vocabulary: Mapping[str, Any],
+        told: Callable[[int, int, str], None] | None = None,
+    ) -> Examples:
+        """All the examples of other files than those of a run, to evaluate it on."""
+        return self.prepare(SplitSources(train=sources), options, vocabulary, told).parts["train"]
+
     @abstractmethod
     def summary(self, report: Mapping[str, Any]) -> str:
         """What `evaluate` found, in a line."""
+
+    def read_inputs(
+        self, sources: Sequence[Source], options: Options, form: str | None = None
+    ) -> Iterator[tuple[dict[str, Any], Any]]:
+        """What is to be predicted, each with what is said of where it stands: here the lines of files.
+
+        Args:
+            sources: the files.
+            options: of the run.
+            form: a format, of tasks that have several.
+
+        Raises:
+            ConfigurationError: there is no such format.
+        """
+        if form is not None:
+            raise ConfigurationError("the task reads lines", got=f"--format {form}", fix="leave --format out")
+        for source in sources:
+            for number, line in read_lines(source):
+                yield {"line": number}, line
 
     @abstractmethod
     def predict(

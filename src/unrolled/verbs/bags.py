@@ -24,7 +24,7 @@ from unrolled.tasks.kinds import Prepared
 from unrolled.training.processes import refuse_several
 from unrolled.verbs.listening import Listener
 from unrolled.verbs.naming import stem
-from unrolled.verbs.supervised import describe_sources
+from unrolled.verbs.task_data import describe_sources
 
 __all__ = ["FittedBag", "fit_bag"]
 

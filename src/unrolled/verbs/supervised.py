@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,8 +13,8 @@ import torch
 from unrolled import __version__
 from unrolled.cells import Equations, find_cell
 from unrolled.data.store import Part, SplitSources
-from unrolled.data.text import read_bytes
-from unrolled.errors import ConfigurationError, DataError, RunError
+from unrolled.data.text import find_sources
+from unrolled.errors import ConfigurationError
 from unrolled.kernels import candidates, choose
 from unrolled.layers import RecurrentLayer
 from unrolled.runs.checkpoints import Checkpoint, load
@@ -23,7 +23,7 @@ from unrolled.runs.directory import DEFAULT_ROOT, Run, unique_name
 from unrolled.runs.logs import Logs, truncate_to
 from unrolled.runs.models import is_fitted, load_bag, load_task_model, read_sections
 from unrolled.tasks.kinds import Kind, Options, Prepared, find_kind
-from unrolled.tasks.supervised import SupervisedModel
+from unrolled.tasks.supervised import Examples, SupervisedModel
 from unrolled.training.budget import Budget
 from unrolled.training.configuration import Precision, TrainingConfig
 from unrolled.training.loop import Trainer, seeded
@@ -35,9 +35,10 @@ from unrolled.verbs.defaults import choose_device, choose_threads, with_budget, 
 from unrolled.verbs.listening import Listener, counted
 from unrolled.verbs.naming import stem
 from unrolled.verbs.origins import Origin
+from unrolled.verbs.task_data import describe_sources, find_data
 from unrolled.verbs.task_options import following, read_task_options
 
-__all__ = ["OpenedTask", "TrainedTask", "describe_sources", "open_task", "resume_task", "train_task"]
+__all__ = ["OpenedTask", "TrainedTask", "open_task", "resume_task", "train_task"]
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ def resume_task(
         training = load_section(TrainingConfig, {**dump_section(training), **budget}, "the new budget")
     measured = opened.config["measured"]
     torch.set_num_threads(choose_threads(threads if threads is not None else training.threads))
-    prepared = kind.prepare(_found(opened), sections, opened.vocabulary, listener.preparing)
+    prepared = kind.prepare(find_data(opened), sections, opened.vocabulary, listener.preparing)
     with seeded(torch.device("cpu"), training.seed):
         model = kind.build(equations, sections, prepared.vocabulary)
     placed = choose_device(device or str(measured["device"]))
@@ -234,19 +235,26 @@ class OpenedTask:
             RunError: the data is gone or has changed.
             ConfigurationError: the part is empty.
         """
-        return self._report(_found(self.run), split, split)
-
-    def evaluate_file(self, name: str) -> dict[str, Any]:
-        """The metrics on other data in the same format."""
-        return self._report(SplitSources.find(train=[name]), "train", name)
-
-    def _report(self, sources: SplitSources, part: Part, called: str) -> dict[str, Any]:
+        sources = find_data(self.run)
         prepared = self.kind.prepare(sources, self.options, self.run.vocabulary, self.listener.preparing)
-        examples = prepared.parts[part]
+        examples = prepared.parts[split]
         if not len(examples.lengths):
             raise ConfigurationError(
-                f"the {called} part of the data is empty", fix="choose another --split, or train with another --split"
+                f"the {split} part of the data is empty", fix="choose another --split, or train with another --split"
             )
+        return self._report(examples, split)
+
+    def evaluate_file(self, name: str) -> dict[str, Any]:
+        """The metrics on other data in the same format: a file, directory or glob.
+
+        Raises:
+            DataError: it is not in that format.
+        """
+        sources = find_sources([name])
+        told = self.listener.preparing
+        return self._report(self.kind.all_examples(sources, self.options, self.run.vocabulary, told), name)
+
+    def _report(self, examples: Examples, called: str) -> dict[str, Any]:
         found = self.kind.evaluate(self.model, examples, self.options, self.run.vocabulary, self.listener.reading)
         return {"task": self.kind.name, "split": called, "checkpoint": self.step, **found}
 
@@ -257,8 +265,29 @@ class OpenedTask:
     def opponent(self, split: Part = "test") -> dict[str, Any]:
         """The classical opponent on a part of the run's own data; see `Kind.opponent`."""
         told = self.listener.preparing
-        prepared = self.kind.prepare_opponent(_found(self.run), self.options, self.run.vocabulary, told)
+        prepared = self.kind.prepare_opponent(find_data(self.run), self.options, self.run.vocabulary, told)
         return self.kind.opponent(prepared, split, self.options, self.listener.doing)
+
+    def predict_file(self, name: str, form: str | None = None) -> Iterator[dict[str, Any]]:
+        """What the model says of what a file holds ("-" for standard input), each with where it stands there.
+
+        Args:
+            name: the file, directory or glob.
+            form: its format, of tasks that read several.
+
+        Raises:
+            DataError: it cannot be read as that.
+            ConfigurationError: there is no such format.
+        """
+        places: deque[dict[str, Any]] = deque()
+
+        def inputs() -> Iterator[Any]:
+            for place, value in self.kind.read_inputs(find_sources([name]), self.options, form):
+                places.append(place)
+                yield value
+
+        for found in self.predict(inputs()):
+            yield {**places.popleft(), **found}
 
 
 def open_task(
@@ -377,48 +406,3 @@ def _dtype(training: TrainingConfig) -> torch.dtype:
 
 def _free(name: str, equations: Equations) -> Path:
     return DEFAULT_ROOT / unique_name(DEFAULT_ROOT, f"{name}-{equations.name}")
-
-
-def describe_sources(sources: SplitSources) -> list[dict[str, Any]]:
-    """The files of a run, with what they hold, from which `_found` finds them again."""
-    return [
-        {"part": part, "path": str(source.path.resolve()), "sha256": _digest(source)} for part, source in sources.parts
-    ]
-
-
-def _digest(source: Any) -> str:
-    digest = hashlib.sha256()
-    for chunk in read_bytes(source):
-        digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _found(run: Run) -> SplitSources:
-    """The files that a run was trained on.
-
-    Raises:
-        RunError: one is gone or has changed.
-    """
-    parts: dict[str, list[str]] = {}
-    for entry in run.config["data_sources"]:
-        parts.setdefault(entry["part"], []).append(entry["path"])
-    given = {"text": parts.pop("text", [])} | parts
-    try:
-        sources = SplitSources.find(given.pop("text"), **given)
-        found = describe_sources(sources)
-    except DataError as error:
-        raise RunError(
-            f"the data of the run {run.path} is gone: {error.problem}",
-            where=error.where,
-            fix="put it back; predicting works without it",
-        ) from error
-    for before, now in zip(run.config["data_sources"], found, strict=True):
-        if before["sha256"] != now["sha256"]:
-            raise RunError(
-                "the data has changed since the run began",
-                where=now["path"],
-                expected=f"SHA-256 {before['sha256']}",
-                got=f"SHA-256 {now['sha256']}",
-                fix="put the old file back, or train anew",
-            )
-    return sources

@@ -22,7 +22,8 @@ from unrolled.tasks.bow.configuration import BowConfig
 from unrolled.tasks.bow.model import BagOfWords
 from unrolled.tasks.bow.search import BowTask
 from unrolled.tasks.bow.trials import Texts, Tried
-from unrolled.tasks.kinds import Chosen, Kind, Options, Prepared
+from unrolled.tasks.kinds import Chosen, Options, Prepared
+from unrolled.tasks.labelled_kind import LabelledKind
 from unrolled.tasks.metrics import describe_classes, describe_label_sets, describe_numbers
 from unrolled.tasks.supervised import Examples, SupervisedModel
 
@@ -93,7 +94,7 @@ class BagModel(SupervisedModel):
         return self.bag.parameters
 
 
-class Bow(Kind):
+class Bow(LabelledKind):
     """Many to one, without a network."""
 
     name = "classify"

@@ -6,56 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from unrolled.data.configuration import DecodingErrors, Splitter, TextConfig, Unit
 from unrolled.errors import ConfigurationError, nearest
 
-__all__ = ["DEFAULTS", "FINETUNING", "ClassifierConfig", "LabelledConfig"]
+__all__ = ["DEFAULTS", "FINETUNING", "ClassifierConfig"]
 
 FINETUNING: dict[str, Any] = {"schedule": "slanted", "warmup": 0.1, "layer_decay": 0.4, "unfreeze": 0.1}
 """The same where training starts from a language model's weights (Howard & Ruder 2018)."""
 DEFAULTS: dict[str, Any] = {"minutes": 2.0, "clip_norm": 1.0}
 """Fields of `TrainingConfig` whose defaults are others for this task."""
-
-
-@dataclass(frozen=True)
-class LabelledConfig:
-    """How labelled sequences are read, and which are trained on.
-
-    Attributes:
-        text: the column of the text; "text" if not given.
-        label: the column of the label; "label" if not given.
-        unit: what one token is: char, byte, word or subword.
-        splitter: how words are cut: spaces or rules.
-        min_count: what is seen fewer times in the training part is unknown.
-        vocabulary_size: keep only so many words or subwords, all if not given.
-        errors: what a byte that is not UTF-8 does: "strict" stops with its offset, "replace" reads it as U+FFFD.
-        split: train/valid/test in percent of the examples, drawn at random, where the parts are not given as files.
-        split_seed: of that draw.
-    """
-
-    text: str = "text"
-    label: str = "label"
-    unit: Unit = "char"
-    splitter: Splitter = "spaces"
-    min_count: int = 1
-    vocabulary_size: int | None = None
-    errors: DecodingErrors = "strict"
-    split: str = "80/10/10"
-    split_seed: int = 0
-
-    def __post_init__(self) -> None:
-        self.tokens()
-
-    def tokens(self) -> TextConfig:
-        """How a text becomes tokens, as a language model has it (`ConfigurationError` if that is not possible)."""
-        return TextConfig(
-            unit=self.unit,
-            splitter=self.splitter,
-            min_count=self.min_count,
-            vocabulary_size=self.vocabulary_size,
-            errors=self.errors,
-            split=self.split,
-        )
 
 
 @dataclass(frozen=True)
