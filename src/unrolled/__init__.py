@@ -9,10 +9,11 @@ if TYPE_CHECKING:
     from unrolled.cells import cell
     from unrolled.verbs.describing import describe
     from unrolled.verbs.fitting import fit_lm
+    from unrolled.verbs.supervised import open_task, train_task
     from unrolled.verbs.training import resume, train_lm
     from unrolled.verbs.using import open_run
 
-__all__ = ["__version__", "cell", "describe", "fit_lm", "open_run", "resume", "train_lm"]
+__all__ = ["__version__", "cell", "describe", "fit_lm", "open_run", "open_task", "resume", "train_lm", "train_task"]
 
 __version__ = "0.1.0"
 
@@ -23,8 +24,10 @@ _HOMES: dict[str, str] = {
     "describe": "unrolled.verbs.describing",
     "fit_lm": "unrolled.verbs.fitting",
     "open_run": "unrolled.verbs.using",
+    "open_task": "unrolled.verbs.supervised",
     "resume": "unrolled.verbs.training",
     "train_lm": "unrolled.verbs.training",
+    "train_task": "unrolled.verbs.supervised",
 }
 
 
