@@ -33,7 +33,7 @@ __all__ = [
 Scan = Literal["rows", "pixels", "permuted"]
 """How a picture becomes a sequence: a row a step, a pixel a step, or a pixel a step in an order drawn once."""
 
-Bytes = npt.NDArray[np.uint8]
+_Bytes = npt.NDArray[np.uint8]
 
 # The third byte of an idx file and what its numbers are, big-endian.
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -50,7 +50,7 @@ class Pictures:
         source: the file of the pixels.
     """
 
-    pixels: Bytes
+    pixels: _Bytes
     labels: IntArray | None
     source: Source
 
@@ -177,7 +177,7 @@ def permutation(count: int, seed: int) -> IntArray:
     return order
 
 
-def scanned(pixels: Bytes, scan: Scan, order: Sequence[int] | IntArray | None = None) -> Bytes:
+def scanned(pixels: _Bytes, scan: Scan, order: Sequence[int] | IntArray | None = None) -> _Bytes:
     """Pictures as sequences.
 
     Args:
