@@ -6,18 +6,20 @@ import itertools
 import json as json_module
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from unrolled.cli.options import Whole, options_of
+from unrolled.cli.options import Whole, given, options_of
 from unrolled.cli.printing import print_json
 from unrolled.cli.screen import Screen
 from unrolled.errors import ConfigurationError
 from unrolled.reports.pictures import check_picture
 from unrolled.runs.logs import finite
+from unrolled.tasks.forecast.configuration import AheadConfig
 from unrolled.training.configuration import OF_STREAMS, TrainingConfig
 
 __all__ = ["Files", "Flat", "Json", "evaluate_task", "predict", "training_options"]
@@ -25,6 +27,8 @@ __all__ = ["Files", "Flat", "Json", "evaluate_task", "predict", "training_option
 Flat = Parameter(name="*")
 Json = Annotated[bool, Parameter(help="Print one JSON object on standard output and nothing else there.", negative="")]
 Files = Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")]
+
+_AheadOptions = options_of(AheadConfig, "Forecasters")
 
 
 def training_options(defaults: Mapping[str, Any]) -> type[Any]:
@@ -34,24 +38,37 @@ def training_options(defaults: Mapping[str, Any]) -> type[Any]:
 
 def predict(
     run: Annotated[Path, Parameter(help="The directory of a run.")],
-    file: Annotated[str, Parameter(help="Inputs: lines, or a format of the task's; or - for standard input.")],
+    file: Annotated[
+        str | None,
+        Parameter(help="Inputs: lines, or a format of the task's; or - for standard input. A forecaster needs none."),
+    ] = None,
     /,
     *,
     form: Annotated[
         str | None, Parameter(name="--format", help="What the inputs are; by their name if not given.")
     ] = None,
+    ahead: Annotated[_AheadOptions, Flat] = _AheadOptions(),  # type: ignore[valid-type]  # noqa: B008
     top: Annotated[Whole | None, Parameter(help="How many labels, the likeliest; all if not given.")] = None,
     checkpoint: Annotated[str, Parameter(help="best, last, or the step of a checkpoint.")] = "best",
     device: Annotated[str, Parameter(help="cpu, cuda, mps, or auto.")] = "auto",
     threads: Annotated[Whole | None, Parameter(help="Processor threads.")] = None,
 ) -> None:
-    """What a trained model says of new inputs: one JSON line each."""
+    """What a trained model says of new inputs, one JSON line each; of a forecaster, the steps ahead as a table."""
     from unrolled.verbs.supervised import open_task
 
     if top is not None and top < 1:
         raise ConfigurationError("top is a number of labels", expected="at least 1", got=str(top))
     with Screen(quiet=True) as screen:
         opened = open_task(run, checkpoint, device=device, threads=threads, listener=screen)
+        if opened.kind.ahead:
+            from unrolled.cli.forecasting import predict_ahead
+
+            predict_ahead(opened, file, **asdict(ahead))
+            return
+        for name in given(ahead):
+            raise ConfigurationError(f"--{name} is an option of forecasters", got=f"a run of {opened.kind.name}")
+        if file is None:
+            raise ConfigurationError("there is nothing to predict", fix="name a file, or - for standard input")
         for found in opened.predict_file(file, form):
             if top is not None and "probabilities" in found:
                 found["probabilities"] = dict(itertools.islice(found["probabilities"].items(), top))
@@ -97,5 +114,8 @@ def evaluate_task(
         getattr(import_module(module), function)(report, picture, json)
 
 
-_SHOWN = {"classify": "unrolled.cli.classifying:show_report"}
+_SHOWN = {
+    "classify": "unrolled.cli.classifying:show_report",
+    "forecast": "unrolled.cli.forecasting:show_report",
+}
 """What shows the rest of a report, a table or a picture, by the task."""

@@ -28,6 +28,7 @@ Options = Mapping[str, Any]
 """The sections of a task's options, by name: each a frozen dataclass."""
 
 KINDS: dict[str, str] = {
+    "forecast": "unrolled.tasks.forecast.kind:Forecasting",
     "classify": "unrolled.tasks.classify.kind:Classify",
 }
 """Where each is, by what `train` and `config.json` call it."""
@@ -75,6 +76,7 @@ class Kind(ABC):
             and `hidden_size` every task has.
         defaults: fields of `TrainingConfig` whose defaults are others for this task.
         finetuning: the same where training starts from a language model's weights.
+        ahead: whether it says what comes next of tables, a horizon long, and not something of each line.
     """
 
     name: ClassVar[str]
@@ -83,6 +85,7 @@ class Kind(ABC):
     sections: ClassVar[dict[str, type[Any]]]
     defaults: ClassVar[dict[str, Any]] = {}
     finetuning: ClassVar[dict[str, Any]] = {}
+    ahead: ClassVar[bool] = False
 
     @abstractmethod
     def prepare(

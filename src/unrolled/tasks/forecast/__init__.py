@@ -1,0 +1,1 @@
+"""Forecasting: from windows of series to the steps that come next."""
