@@ -34,12 +34,14 @@ _COMMANDS = {
 _TASKS = {
     "classify": ("unrolled.cli.classifying:train_classify", "Train a classifier of sequences."),
     "forecast": ("unrolled.cli.forecasting:train_forecast", "Train a forecaster of series."),
+    "tag": ("unrolled.cli.tagging:train_tag", "Train a tagger of words, or of the frames of series."),
 }
 
 _DEMOS = {
     "lm": ("unrolled.cli.commands:demo", "Python's own source code, learnt for two minutes; what `demo` alone does."),
     "classify": ("unrolled.cli.classifying:demo_classify", "What a sentence of Python's documentation is about."),
     "forecast": ("unrolled.cli.forecasting:demo_forecast", "The consumption of three sites, made, a day ahead."),
+    "tag": ("unrolled.cli.tagging:demo_tag", "What every word of a line of Python is."),
 }
 
 _USES = {

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -50,6 +50,9 @@ def predict(
     ahead: Annotated[_AheadOptions, Flat] = _AheadOptions(),  # type: ignore[valid-type]  # noqa: B008
     top: Annotated[Whole | None, Parameter(help="How many labels, the likeliest; all if not given.")] = None,
     checkpoint: Annotated[str, Parameter(help="best, last, or the step of a checkpoint.")] = "best",
+    output: Annotated[
+        Literal["json", "conll"], Parameter(help="JSON lines; of a tagger also CoNLL with the tags put in.")
+    ] = "json",
     device: Annotated[str, Parameter(help="cpu, cuda, mps, or auto.")] = "auto",
     threads: Annotated[Whole | None, Parameter(help="Processor threads.")] = None,
 ) -> None:
@@ -69,8 +72,13 @@ def predict(
             raise ConfigurationError(f"--{name} is an option of forecasters", got=f"a run of {opened.kind.name}")
         if file is None:
             raise ConfigurationError("there is nothing to predict", fix="name a file, or - for standard input")
+        if output == "conll":
+            from unrolled.cli.tagging import write_conll
+
+            write_conll(opened, file, form)
+            return
         for found in opened.predict_file(file, form):
-            if top is not None and "probabilities" in found:
+            if top is not None and isinstance(found.get("probabilities"), dict):
                 found["probabilities"] = dict(itertools.islice(found["probabilities"].items(), top))
             sys.stdout.write(json_module.dumps(finite(found), ensure_ascii=False, allow_nan=False) + "\n")
 
@@ -117,5 +125,6 @@ def evaluate_task(
 _SHOWN = {
     "classify": "unrolled.cli.classifying:show_report",
     "forecast": "unrolled.cli.forecasting:show_report",
+    "tag": "unrolled.cli.tagging:show_report",
 }
 """What shows the rest of a report, a table or a picture, by the task."""

@@ -30,6 +30,7 @@ Options = Mapping[str, Any]
 KINDS: dict[str, str] = {
     "forecast": "unrolled.tasks.forecast.kind:Forecasting",
     "classify": "unrolled.tasks.classify.kind:Classify",
+    "tag": "unrolled.tasks.tag.kind:Tag",
 }
 """Where each is, by what `train` and `config.json` call it."""
 
