@@ -13,6 +13,7 @@ from unrolled.data import example_series
 from unrolled.errors import ConfigurationError, DataError, Interrupted
 from unrolled.tasks.forecast.evaluation import report_lines
 from unrolled.training.events import Event, Stepped
+from unrolled.verbs.describing import describe
 from unrolled.verbs.forecasting import forecast
 from unrolled.verbs.listening import Listener
 from unrolled.verbs.supervised import open_task, train_task
@@ -241,3 +242,16 @@ def test_on_the_command_line(start: Callable[..., Any], table: Path, tmp_path: P
     wrong = start("train", "forecast", table, "--horizon", "6", "--known", "rain", cwd=tmp_path)
     assert wrong.wait() == 2
     assert "there is no column 'rain'" in wrong.stderr
+
+
+def test_a_run_is_described_and_evaluated_on_other_tables(trained: Path, tmp_path: Path) -> None:
+    found = describe(trained)
+    assert (found.cell, found.layers) == ("gru", 1)
+    assert found.shapes["recurrent.layers.0.U.n"] == [8, 8]
+    other = a_table(tmp_path / "other.csv", waves(100, 2, seed=5), first="2021-01-01T00")
+    report = open_task(trained).evaluate_file(str(other))
+    assert report["windows"] == 2 * (100 - 24 - 6 + 1)
+    assert report["skill"]["last value"]["mae"] > 0
+    beside = open_task(trained).opponent("test")
+    assert beside["opponent"].startswith("a linear map of 24 steps to 6")
+    assert beside["skill"]["linear"]["mae"] == pytest.approx(0, abs=1e-6)

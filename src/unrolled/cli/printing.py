@@ -74,7 +74,9 @@ def print_trained_task(trained: Any, json: bool) -> None:
     print_next(
         trained.run,
         (f"unrolled evaluate {run} --split test", "what it knows of the test part"),
-        (f"unrolled predict {run} FILE", "what it says of new inputs"),
+        (f"unrolled predict {run}", "the steps ahead, as a table and a picture")
+        if trained.task == "forecast"
+        else (f"unrolled predict {run} FILE", "what it says of new inputs"),
         (f"unrolled resume {run} --{trained.budget} {2 * trained.spent:g}", "train it on, as long again"),
     )
 

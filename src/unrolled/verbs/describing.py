@@ -91,8 +91,10 @@ def describe(
 
 
 def _run(run: Run) -> Description:
-    from unrolled.runs.models import build_language_model
+    from unrolled.runs.models import build_language_model, learns_from_examples
 
+    if learns_from_examples(run):
+        return _of_task(run)
     model, vocabulary = build_language_model(run)
     stack = model.recurrent
     shapes = {name: list(value.shape) for name, value in model.state_dict().items()}
@@ -101,6 +103,21 @@ def _run(run: Run) -> Description:
     config = {key: value for key, value in run.config.items() if key != "equations"}
     found = _described(run.name, stack.equations, shapes, sizes, len(stack.layers), config)
     return replace(found, parameters=model.size)  # what is tied stands under two names
+
+
+def _of_task(run: Run) -> Description:
+    """The network of a run that learnt from examples, whatever it consists of besides its recurrent layers."""
+    from unrolled.layers import Recurrent
+    from unrolled.runs.models import read_sections
+
+    kind, equations, sections = read_sections(run)
+    model = kind.build(equations, sections, run.vocabulary)
+    stacks = [module for module in model.modules() if isinstance(module, Recurrent)]
+    shapes = {name: list(value.shape) for name, value in model.state_dict().items()}
+    sizes = {"D": stacks[0].input_size, "H": stacks[0].hidden_size} if stacks else {}
+    config = {key: value for key, value in run.config.items() if key != "equations"}
+    layers = len(stacks[0].layers) if stacks else 0
+    return replace(_described(run.name, equations, shapes, sizes, layers, config), parameters=model.size)
 
 
 def _described(

@@ -86,6 +86,7 @@ def test_few_origins_and_many_series_draw_series() -> None:
     other = generator.uniform(1, 2, 50)
     skill, low, high = interval(other / 2, other, np.arange(50), np.full(50, 7), 48)
     assert (skill, low, high) == pytest.approx((0.5, 0.5, 0.5))
+    assert np.isnan(interval(other[:4], other[:4], np.arange(4), np.full(4, 7), 48)[1])
     assert np.isnan(interval(other, np.zeros(50), np.arange(50), np.full(50, 7), 48)[0])
 
 

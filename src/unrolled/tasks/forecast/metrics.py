@@ -19,6 +19,7 @@ from unrolled.data.vocabulary import IntArray
 __all__ = ["interval", "mase_scales", "measure", "pinball"]
 
 _DRAWS = 1000
+_LEAST = 5  # blocks or series, of fewer nothing can be said
 
 
 def measure(
@@ -119,7 +120,7 @@ def interval(
         seed: of the draws.
 
     Returns:
-        the skill, and the lower and upper end of the interval.
+        the skill, and the lower and upper end of the interval; NaN where there are too few to draw from.
     """
     skill = _skill(model.sum(), other.sum())
     steps, places = np.unique(origins, return_inverse=True)
@@ -136,6 +137,8 @@ def interval(
         present = np.unique(owners)
         parts = [np.bincount(owners, part, count)[present] for part in (model, other)]
         drawn = generator.integers(0, len(present), (_DRAWS, len(present)))
+    if len(parts[0]) < _LEAST:
+        return skill, float("nan"), float("nan")
     skills = [_skill(*(part[row].sum() for part in parts)) for row in drawn]
     low, high = np.nanpercentile(skills, [2.5, 97.5]) if np.isfinite(skills).any() else (np.nan, np.nan)
     return skill, float(low), float(high)
