@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cyclopts
 import pytest
 
 from unrolled.cells import BUILTIN
 from unrolled.cli import main
+from unrolled.cli.app import _app
 from unrolled.errors import ConfigurationError
 
 Unrolled = Callable[..., Any]
@@ -225,3 +227,17 @@ def test_exit_statuses(
     monkeypatch.setattr("unrolled.cli.app.run", run)
     result = unrolled("cells")
     assert (result.status, result.err, result.out) == (status, message, "")
+
+
+def _commands(app: cyclopts.App, path: str = "") -> Iterator[tuple[str, cyclopts.App]]:
+    for name in app:
+        if name.startswith("-"):
+            continue
+        below = list(_commands(app[name], f"{path} {name}"))
+        yield from below or [(f"{path} {name}", app[name])]
+
+
+def test_no_option_of_a_command_means_two_things() -> None:
+    for path, command in _commands(_app()):
+        names = [name for entry in command.assemble_argument_collection() for name in entry.names if name != "*"]
+        assert not {name for name in names if names.count(name) > 1}, path

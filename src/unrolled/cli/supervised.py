@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -50,9 +50,9 @@ def predict(
     ahead: Annotated[_AheadOptions, Flat] = _AheadOptions(),  # type: ignore[valid-type]  # noqa: B008
     top: Annotated[Whole | None, Parameter(help="How many labels, the likeliest; all if not given.")] = None,
     checkpoint: Annotated[str, Parameter(help="best, last, or the step of a checkpoint.")] = "best",
-    output: Annotated[
-        Literal["json", "conll"], Parameter(help="JSON lines; of a tagger also CoNLL with the tags put in.")
-    ] = "json",
+    conll: Annotated[
+        bool, Parameter(help="Of a tagger: write CoNLL with the tags put in, not JSON lines.", negative="")
+    ] = False,
     device: Annotated[str, Parameter(help="cpu, cuda, mps, or auto.")] = "auto",
     threads: Annotated[Whole | None, Parameter(help="Processor threads.")] = None,
 ) -> None:
@@ -72,7 +72,7 @@ def predict(
             raise ConfigurationError(f"--{name} is an option of forecasters", got=f"a run of {opened.kind.name}")
         if file is None:
             raise ConfigurationError("there is nothing to predict", fix="name a file, or - for standard input")
-        if output == "conll":
+        if conll:
             from unrolled.cli.tagging import write_conll
 
             write_conll(opened, file, form)

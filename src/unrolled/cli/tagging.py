@@ -120,7 +120,7 @@ def write_conll(opened: OpenedTask, file: str, form: str | None = None) -> None:
 
     vocabulary = opened.run.vocabulary
     if not isinstance(opened.kind, Tag) or "words" not in vocabulary:
-        raise ConfigurationError("only what a tagger of words says can be written as CoNLL", fix="leave --output out")
+        raise ConfigurationError("only what a tagger of words says can be written as CoNLL", fix="leave --conll out")
     words, tags = words_of(vocabulary), Tags.from_json(vocabulary)
     for source in find_sources([file]):
         lines = (line for _, line in read_lines(source))
