@@ -32,6 +32,7 @@ _COMMANDS = {
 }
 
 _TASKS = {
+    "next": ("unrolled.cli.next_items:train_next", "Train a model of the next item of a session."),
     "classify": ("unrolled.cli.classifying:train_classify", "Train a classifier of sequences."),
     "forecast": ("unrolled.cli.forecasting:train_forecast", "Train a forecaster of series."),
     "tag": ("unrolled.cli.tagging:train_tag", "Train a tagger of words, or of the frames of series."),
@@ -39,6 +40,7 @@ _TASKS = {
 
 _DEMOS = {
     "lm": ("unrolled.cli.commands:demo", "Python's own source code, learnt for two minutes; what `demo` alone does."),
+    "next": ("unrolled.cli.next_items:demo_next", "What is looked at next in a shop that does not exist."),
     "classify": ("unrolled.cli.classifying:demo_classify", "What a sentence of Python's documentation is about."),
     "forecast": ("unrolled.cli.forecasting:demo_forecast", "The consumption of three sites, made, a day ahead."),
     "tag": ("unrolled.cli.tagging:demo_tag", "What every word of a line of Python is."),

@@ -31,6 +31,7 @@ KINDS: dict[str, str] = {
     "forecast": "unrolled.tasks.forecast.kind:Forecasting",
     "classify": "unrolled.tasks.classify.kind:Classify",
     "tag": "unrolled.tasks.tag.kind:Tag",
+    "next": "unrolled.tasks.events.kind:Next",
 }
 """Where each is, by what `train` and `config.json` call it."""
 

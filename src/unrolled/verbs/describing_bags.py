@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from unrolled.runs.directory import Run
-from unrolled.runs.models import load_bag
 
 __all__ = ["BagDescription", "describe_bag"]
 
@@ -102,6 +101,8 @@ def describe_bag(run: Run) -> BagDescription:
     Raises:
         RunError: a file of it is damaged.
     """
+    from unrolled.runs.models import load_bag  # which brings torch
+
     bag, _, _ = load_bag(run)
     setting = {name: value for name, value in run.config["model"].items() if name != "kind"}
     classifier = setting["classifier"]

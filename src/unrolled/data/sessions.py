@@ -1,0 +1,173 @@
+"""Sequences of items: read from tables with a row for each sequence, or a row for each event."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from unrolled.data.configuration import DecodingErrors
+from unrolled.data.tables import Row, read_rows, table_format
+from unrolled.data.text import Source, read_text
+from unrolled.errors import DataError
+
+__all__ = ["Sessions", "cut_items", "read_events", "read_sequences"]
+
+_Told = Callable[[int, int, str], None]
+
+
+@dataclass(eq=False)
+class Sessions:
+    """n sessions.
+
+    Attributes:
+        items: of each what happened, in its order.
+        begins: of each the time of its first event, in seconds; 0 where times are not known.
+    """
+
+    items: list[tuple[str, ...]] = field(default_factory=list)
+    begins: list[float] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def select(self, rows: Iterable[int]) -> Sessions:
+        """Some of them, in a new order."""
+        chosen = list(rows)
+        return Sessions([self.items[row] for row in chosen], [self.begins[row] for row in chosen])
+
+
+def cut_items(text: str, separator: str | None = None) -> tuple[str, ...]:
+    """The items of a sequence that is a text.
+
+    >>> cut_items("shoes  hat"), cut_items("shoes, red hat", ","), cut_items("Ada", "")
+    (('shoes', 'hat'), ('shoes', 'red hat'), ('A', 'd', 'a'))
+    """
+    if separator is None:
+        return tuple(text.split())
+    parts = text if separator == "" else text.split(separator)
+    return tuple(part for part in (part.strip() for part in parts) if part)
+
+
+def read_sequences(
+    sources: Sequence[Source],
+    column: str | None = None,
+    *,
+    separator: str | None = None,
+    errors: DecodingErrors = "strict",
+    told: _Told | None = None,
+) -> Sessions:
+    """Sequences, one a row: of a column of a table, or, without a column, one a line of a text.
+
+    Args:
+        sources: the files.
+        column: of CSV, TSV or JSON lines; there also a list of items.
+        separator: what stands between items; white space if None; each character is one if "".
+        errors: what a byte that is not UTF-8 does.
+        told: is told of progress.
+
+    Raises:
+        DataError: there is none; a row is malformed, or has no such column; with file and line.
+    """
+    found = Sessions()
+    for number, source in enumerate(sources):
+        if told is not None:
+            told(number, len(sources), "reading")
+        if column is not None:
+            for row in read_rows(source, errors=errors):
+                found.items.append(_listed(row.get(column), separator, row))
+        elif table_format(source) is not None:
+            raise DataError(
+                "which column holds the sequences is not said",
+                where=source.name,
+                fix="--sequence COLUMN where a row is a whole sequence, --session COLUMN where it is one event",
+            )
+        else:
+            lines = "".join(read_text(source, errors)).split("\n")
+            found.items += [cut_items(line, separator) for line in lines]
+    found.items = [items for items in found.items if items]
+    found.begins = [0.0] * len(found.items)
+    return _checked(found, sources)
+
+
+def read_events(
+    sources: Sequence[Source],
+    session: str,
+    item: str,
+    time: str | None = None,
+    *,
+    errors: DecodingErrors = "strict",
+    told: _Told | None = None,
+) -> Sessions:
+    """Sessions from tables with a row for each event, in any order where there is a time.
+
+    Args:
+        sources: the files, read as one table.
+        session: the column of the session.
+        item: the column of the item.
+        time: the column of the time; without one the order is that of the rows.
+        errors: what a byte that is not UTF-8 does.
+        told: is told of progress.
+
+    Raises:
+        DataError: there is none; a row is malformed, a value is missing, or no time; with file and line.
+    """
+    events: dict[str, list[tuple[float, str]]] = {}
+    for number, source in enumerate(sources):
+        if told is not None:
+            told(number, len(sources), "reading")
+        for row in read_rows(source, errors=errors):
+            at = 0.0 if time is None else _seconds(row.get(time), row)
+            events.setdefault(_name(row, session), []).append((at, _name(row, item)))
+    found = Sessions()
+    for happened in events.values():
+        happened.sort(key=lambda event: event[0])  # stable: those of one time stay as they stand
+        found.items.append(tuple(name for _, name in happened))
+        found.begins.append(happened[0][0])
+    return _checked(found, sources)
+
+
+def _checked(found: Sessions, sources: Sequence[Source]) -> Sessions:
+    if not len(found):
+        raise DataError("there are no sequences", where=", ".join(source.name for source in sources[:3]))
+    return found
+
+
+def _name(row: Row, column: str) -> str:
+    value = row.get(column)
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        value = str(int(value)) if isinstance(value, float) and value.is_integer() else None
+    name = "" if value is None else str(value).strip()
+    if not name:
+        raise DataError(f"the {column} is missing", expected="a name or a number", where=row.where)
+    return name
+
+
+def _listed(value: Any, separator: str | None, row: Row) -> tuple[str, ...]:
+    if isinstance(value, list):
+        if all(isinstance(each, str | int) and not isinstance(each, bool) for each in value):
+            return tuple(str(each) for each in value)
+    elif isinstance(value, str):
+        return cut_items(value, separator)
+    raise DataError("the sequence is no sequence", expected="a text, or a list of names or numbers", where=row.where)
+
+
+def _seconds(value: Any, row: Row) -> float:
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        try:
+            read = datetime.fromisoformat(str(value).strip())
+            seconds = (read if read.tzinfo is not None else read.replace(tzinfo=UTC)).timestamp()
+        except ValueError:
+            seconds = math.nan
+    if not math.isfinite(seconds):
+        raise DataError(
+            "the time cannot be read",
+            expected="a number, or a date as 2024-05-31T10:00",
+            got=repr(value),
+            where=row.where,
+        )
+    return seconds
