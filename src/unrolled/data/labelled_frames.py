@@ -153,7 +153,7 @@ def read_csv_series(
         DataError: a column is missing, a value is not a finite number, a label is missing, or a series goes on after
             another began; with file and line.
     """
-    if label is None:
+    if label is None and labelled:
         raise ConfigurationError("the column of labels is not said", where=source.name, fix="give --tag-column NAME")
     held: list[list[float]] = []
     labels: list[str] = []
@@ -177,7 +177,7 @@ def read_csv_series(
             seen.add(key)
             current, begun = key, row
         held.append([_number(row, column) for column in columns])
-        if labelled or label in row.values:
+        if label is not None and (labelled or label in row.values):
             value = str(row.get(label))
             if not value.strip():
                 raise DataError("a label is missing", where=f"{row.where}, column {label!r}")

@@ -106,6 +106,10 @@ def test_prediction_of_every_form(trained: Path, tmp_path: Path, capsys: pytest.
     path.write_text("in Cab\n")
     write_conll(opened, str(path), "lines")
     assert capsys.readouterr().out == "in\tO\nCab\tB-LOC\n\n"
+    table = tmp_path / "in.csv"
+    table.write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match="reads no series"):
+        list(opened.predict_file(str(table)))
     with pytest.raises(ConfigurationError, match="did you mean 'conll'"):
         list(opened.predict_file(str(path), "connl"))
 
@@ -244,17 +248,19 @@ def test_frames_of_series_are_labelled(tmp_path: Path) -> None:
     made = synthetic_frames.make(1, 120, seed=9)
     np.savez(tmp_path / "new.npz", x=made["x"])
     (found,) = opened.predict_file(str(tmp_path / "new.npz"))
-    assert isinstance(found, dict)
     assert len(found["tags"]) == len(found["probabilities"]) == 120
     with table.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["x", "y", "z"])
         writer.writerows(made["x"].tolist())
+    (again,) = opened.predict_file(str(table))
+    assert again["tags"] == found["tags"]
+    assert opened.evaluate_file(str(path))["targets"] == 30 * 400
     np.savez(tmp_path / "wide.npz", x=np.zeros((5, 4)))
     with pytest.raises(DataError, match="another number of inputs"):
         list(opened.predict_file(str(tmp_path / "wide.npz")))
-    with pytest.raises(ConfigurationError, match="series are read as"):
-        list(opened.predict_file(str(tmp_path / "new.npz"), "conll"))
+    with pytest.raises(InputError, match="reads no text"):
+        list(opened.predict_file(str(table), "lines"))
 
 
 def test_one_series_is_cut_in_time(tmp_path: Path) -> None:

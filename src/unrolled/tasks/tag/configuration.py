@@ -42,7 +42,7 @@ class TagData:
     format: FileFormat = "auto"
     token_column: str | None = None
     tag_column: str | None = None
-    token_prefix: str = ""
+    token_prefix: str | None = None
     series_column: str | None = None
     feature_columns: str | None = None
     split: str = "80/10/10"

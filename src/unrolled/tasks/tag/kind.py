@@ -14,7 +14,7 @@ from unrolled.data.conll import Sentence
 from unrolled.data.labelled_frames import LabelledSeries
 from unrolled.data.store import PARTS, Part, SplitSources
 from unrolled.data.text import Source, read_lines
-from unrolled.errors import ConfigurationError, PromptError
+from unrolled.errors import PromptError
 from unrolled.tasks.kinds import Chosen, Kind, Options, Prepared
 from unrolled.tasks.supervised import Examples, SupervisedModel, mean_loss
 from unrolled.tasks.tag.configuration import DEFAULTS, TagData, TaggerConfig
@@ -120,9 +120,7 @@ class Tag(Kind):
     ) -> Iterator[tuple[dict[str, Any], Any]]:
         data = cast("TagData", options["data"])
         for source in sources:
-            if is_of_frames(data, source.name):
-                if form is not None:
-                    raise ConfigurationError("series are read as they were for training", got=f"--format {form}")
+            if form is None and is_of_frames(data, source.name):
                 for series in series_of(source, data, labelled=False):
                     yield {"series": series.where}, series
             else:
@@ -162,6 +160,12 @@ def _sentence(given: Any) -> Sentence:
     """One that is a sentence, a text with white space between words, or words."""
     if isinstance(given, Sentence):
         return given
+    if isinstance(given, LabelledSeries):
+        raise PromptError(
+            "a tagger of words reads no series",
+            where=given.where,
+            fix="say what the file is: --format lines|json|conll",
+        )
     tokens = given.split() if isinstance(given, str) else [str(token) for token in given]
     if not tokens:
         raise PromptError("there is nothing to tag", got=repr(given))
@@ -172,8 +176,8 @@ def _series(given: Any) -> LabelledSeries:
     """One that is a series, or an array (T, D)."""
     if isinstance(given, LabelledSeries):
         return given
-    if isinstance(given, str):
-        raise PromptError("a tagger of frames reads no text", expected="NPZ, CSV or an array (T, D)", got=given[:60])
+    if isinstance(given, str | Sentence):
+        raise PromptError("a tagger of frames reads no text", expected="NPZ, CSV or an array (T, D)")
     return LabelledSeries(np.asarray(given, np.float64), (), "input")
 
 

@@ -89,7 +89,7 @@ def tag_series(model: Tagger, series: Iterable[LabelledSeries], scaling: Scaling
 def written(found: Tagged, layout: Layout | None) -> str:
     """A tagged sentence in CoNLL: as it was read with its tags put in, or else word and tag."""
     if found.sentence is None:
-        raise ConfigurationError("series have no words to be written as CoNLL", fix="leave --output out")
+        raise ConfigurationError("series have no words to be written as CoNLL", fix="leave --conll out")
     if layout is not None:
         return found.sentence.written(layout, found.tags)
     lines = zip(found.sentence.tokens, found.tags, strict=True)

@@ -57,7 +57,7 @@ def layout_of(lines: Iterable[str], name: str, data: TagData) -> Layout:
         kind=data.format if data.format in ("conllu", "columns") else "auto",
         token=data.token_column,
         tag=data.tag_column,
-        prefix=data.token_prefix,
+        prefix=data.token_prefix or "",
     )
 
 

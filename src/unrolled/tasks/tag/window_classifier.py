@@ -28,7 +28,7 @@ __all__ = ["WindowClassifier", "fit_windows", "word_features"]
 
 _STRENGTHS = (0.3, 1.0, 3.0, 10.0)
 _RADII = (0, 2, 5)
-_MOST_PASSES = 150
+_MOST_PASSES = 100
 _LEAST = 2  # times that a feature is seen in the training part
 _EDGE = "\0"
 _MOST_FRAMES = 200_000
@@ -158,7 +158,7 @@ def _inputs(examples: WordExamples | FrameExamples, numbers: dict[str, int], rad
             columns += [numbers[feature] for feature in features if feature in numbers]
             ends.append(len(columns))
         shape = (len(ends) - 1, max(1, len(numbers)))
-        return csr_matrix((np.ones(len(columns), np.float64), np.array(columns, np.int64), np.array(ends)), shape)
+        return csr_matrix((np.ones(len(columns), np.float32), np.array(columns, np.int64), np.array(ends)), shape)
     pieces = []
     for index in range(len(examples.series)):
         frames = np.asarray(examples.series[index], np.float64)
