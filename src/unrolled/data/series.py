@@ -182,7 +182,11 @@ def _spaced(one: Series, step: Step, config: SeriesConfig, notes: list[str]) -> 
             "step",
         )
     reach = one.stamps[-1] - one.stamps[0]
-    count = int(reach // step.count) if step.unit != "month" else int(reach // (28 * 86_400_000_000 * step.count)) + 1
+    count = (
+        int(reach // step.count)
+        if not step.unit.startswith("month")
+        else int(reach // (28 * 86_400_000_000 * step.count)) + 1
+    )
     grid = np.concatenate((one.stamps[:1], step.after(int(one.stamps[0]), count)))
     grid = grid[grid <= one.stamps[-1]]
     places = np.searchsorted(grid, one.stamps)

@@ -30,7 +30,7 @@ __all__ = [
     "parse_stamp",
 ]
 
-Unit = Literal["number", "microsecond", "month", "weekday"]
+Unit = Literal["number", "microsecond", "month", "month end", "weekday"]
 Calendar = Literal["minute", "hour", "weekday", "monthday", "yearday", "month"]
 CALENDAR: tuple[Calendar, ...] = get_args(Calendar)
 
@@ -92,7 +92,8 @@ class Step:
     """From one time step to the next.
 
     Attributes:
-        unit: "microsecond", "month" (of the calendar), "weekday" (Monday to Friday) or "number".
+        unit: "microsecond", "month" (the same day of each), "month end" (the last day of each), "weekday" (Monday to
+            Friday) or "number".
         count: how many of these.
     """
 
@@ -118,16 +119,14 @@ class Step:
         inside = (first - month.astype("datetime64[D]")).astype(np.int64)
         months = month + ahead
         last = (months + 1).astype("datetime64[D]") - 1
-        # The 31st of a month without one is its last day, and so is every day for a series of last days.
-        ends = inside >= 27 and first + 1 == (month + 1).astype("datetime64[D]")
-        days = last if ends else np.minimum(months.astype("datetime64[D]") + inside, last)
+        days = last if self.unit == "month end" else np.minimum(months.astype("datetime64[D]") + inside, last)
         return np.asarray(days.astype(np.int64) * _DAY + rest)
 
     def season(self) -> int:
         """The usual season of such steps: 24 of an hour, 7 of a day, 12 of a month; 1 where there is none."""
         if self.unit == "weekday":
             return 5
-        if self.unit == "month":
+        if self.unit in ("month", "month end"):
             return max(1, 12 // self.count)
         if self.unit == "number":
             return 1
@@ -141,7 +140,7 @@ class Step:
             return "a row a step" if self.count == 1 else f"numbers {self.count} apart"
         if self.unit == "weekday":
             return "a working day a step"
-        if self.unit == "month":
+        if self.unit in ("month", "month end"):
             return {1: "a month a step", 3: "a quarter a step", 12: "a year a step"}.get(
                 self.count, f"{self.count} months a step"
             )
@@ -178,22 +177,17 @@ def find_step(stamps: IntArray, is_time: bool) -> tuple[Step, int | None]:
         dates = days.astype("datetime64[D]")
         months = dates.astype("datetime64[M]").astype(np.int64)
         apart = np.diff(months)
-        step = Step("month", int(apart[0]))
-        if apart[0] > 0 and (apart == apart[0]).all() and _follows(stamps, step):
-            return step, None
+        if apart[0] > 0 and (apart == apart[0]).all():
+            inside = (dates - dates.astype("datetime64[M]").astype("datetime64[D]")).astype(np.int64)
+            if (inside == inside[0]).all():
+                return Step("month", int(apart[0])), None
+            if (dates + 1 == (dates.astype("datetime64[M]") + 1).astype("datetime64[D]")).all():
+                return Step("month end", int(apart[0])), None
         # Trading days: no Saturday or Sunday, and most working days are there.
         if bool(np.is_busday(dates).all()) and len(dates) >= 0.9 * np.busday_count(dates[0], dates[-1] + 1):
             return Step("weekday", 1), None
     count = _commonest(distances)
     return Step("microsecond", count), _first(distances != count)
-
-
-def _follows(stamps: IntArray, step: Step) -> bool:
-    """Whether a series of months keeps its day: the 15th, the first, or the last."""
-    days = (stamps // _DAY).astype("datetime64[D]")
-    inside = (days - days.astype("datetime64[M]").astype("datetime64[D]")).astype(np.int64)
-    last = days + 1 == (days.astype("datetime64[M]") + 1).astype("datetime64[D]")
-    return bool((inside == inside[0]).all() or last.all())
 
 
 def _commonest(distances: IntArray) -> int:

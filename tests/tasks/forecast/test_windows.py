@@ -205,6 +205,16 @@ def test_splits_by_steps_and_by_stamps(prepare: Callable[..., Prepared]) -> None
         prepare(values, horizon=1, window=1, valid_from="soon", test_from="2020-01-02")
 
 
+@pytest.mark.parametrize(
+    ("steps", "horizon", "window"), [(17420, None, 336), (17420, 96, 384), (900, 24, 210), (30, 2, 7)]
+)
+def test_what_is_not_given_follows_from_the_series(
+    prepare: Callable[..., Prepared], steps: int, horizon: int | None, window: int
+) -> None:
+    found = part(prepare(np.random.default_rng(0).normal(size=(steps, 1)), horizon=horizon), "train")
+    assert (found.window, found.horizon, found.season) == (window, horizon or 24, 24)
+
+
 @pytest.mark.parametrize("period", [1, 7, 12, 24])
 def test_the_season_is_found(period: int) -> None:
     generator = np.random.default_rng(0)
@@ -212,7 +222,19 @@ def test_the_season_is_found(period: int) -> None:
     series = [
         a_series((np.tile(cycle, 300 // period + 1)[:300] + generator.normal(0, 0.2, 300).cumsum() * 0.3)[:, None])
     ]
-    assert find_season(series, SeriesConfig()) == period
+    assert find_season(series, np.array([300])) == period
+
+
+def test_columns_of_a_table_without_time_are_cut_at_the_same_row(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    rows = [f"{step},{step if step >= 40 else ''},{step if step >= 80 else ''}" for step in range(100)]
+    path.write_text("\n".join(["a,b,c", *rows]) + "\n")
+    sections = {"data": SeriesConfig(horizon=2, window=3), "model": ForecasterConfig()}
+    prepared = Forecasting().prepare(SplitSources.find([str(path)]), sections)
+    found = part(prepared, "train")
+    last = [found.truth(np.flatnonzero(found.owners == owner)).max() for owner in range(2)]
+    assert last == [69, 69]
+    assert "1 series begin after the training part and are left out: 'c'" in prepared.facts["treated"]
 
 
 def test_a_calendar_wants_time_stamps(tmp_path: Path) -> None:

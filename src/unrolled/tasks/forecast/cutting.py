@@ -21,6 +21,7 @@ Borders = dict[Part, IntArray]
 """(U, 2) for each part: the steps of each series, half open, that are forecast in it."""
 
 _LONGEST_SEASON = 400
+_MANY = 20  # series
 _LIKE = 0.3  # autocorrelation from which a series resembles itself
 
 
@@ -73,7 +74,8 @@ def _cuts(
             )
         end = len(one) if end_stamp is None else _place(one, end_stamp)
         return _place(one, valid), _place(one, test), end
-    stamps = one.stamps[: len(one)] if panel.counted else _all_stamps(panel)
+    apart = panel.counted and len(panel.series) > 1
+    stamps = one.stamps[: len(one)] if apart else _all_stamps(panel)
     train, validate, last = config.shares
     total = len(stamps)
     if train + validate + last == 100:
@@ -106,7 +108,9 @@ def _stamp(text: str, config: SeriesConfig) -> int:
     raise ConfigurationError("this is no time stamp", expected="one as the table has them, or ISO 8601", got=text)
 
 
-def settle(panel: Panel, series: Sequence[Series], config: SeriesConfig, segment: int | None) -> SeriesConfig:
+def settle(
+    panel: Panel, series: Sequence[Series], config: SeriesConfig, segment: int | None, ends: IntArray
+) -> SeriesConfig:
     """Fill in season, horizon and window.
 
     Args:
@@ -114,30 +118,38 @@ def settle(panel: Panel, series: Sequence[Series], config: SeriesConfig, segment
         series: what is forecast on its own.
         config: with fields that are None.
         segment: of the network, if given: the window is a multiple of it.
+        ends: (U,) the end of the training part of each.
     """
     season = config.season
     if season is None:
-        season = find_season(series, config) if panel.counted or panel.step.unit == "number" else panel.step.season()
+        season = find_season(series, ends) if panel.counted or panel.step.unit == "number" else panel.step.season()
     horizon = config.horizon or (season if season > 1 else 12)
     window = config.window
     if window is None:
-        train = int(np.median([len(one) for one in series]) * 0.6)
-        window = max(4 * horizon, 7 * season if season == 24 else 2 * season, 16)
-        window = max(1, min(window, train // 3))
+        train = int(np.median([len(one) for one in series]) * 0.7)
+        # Two weeks of hours or days, two years of months.
+        window = max(4 * horizon, 14 * season if season in (24, 7) else 2 * season, 16)
+        # Of a few series that are short, more windows; many series have enough of them together.
+        window = max(1, min(window, train * 3 // 5 if len(series) >= _MANY else train // 3))
         whole = segment or 1
         window = max(whole, window // whole * whole)
     return replace(config, season=season, horizon=horizon, window=window)
 
 
-def find_season(series: Sequence[Series], config: SeriesConfig) -> int:
+def find_season(series: Sequence[Series], ends: IntArray) -> int:
     """The steps after which series resemble themselves: where the autocorrelation of their training parts, of
-    differences from step to step and averaged over series, has its first high peak; 1 if there is none."""
+    differences from step to step and averaged over series, has its first high peak; 1 if there is none.
+
+    Args:
+        series: U of them.
+        ends: (U,) the end of the training part of each.
+    """
     total = np.zeros(_LONGEST_SEASON + 1)
     seen = np.zeros(_LONGEST_SEASON + 1)
-    for one in series[:500]:
-        shares = config.shares
-        share = shares[0] / 100 if sum(shares) == 100 else min(1.0, shares[0] / max(len(one), 1))
-        change = np.diff(previous(one.values)[: max(2, int(len(one) * share))], axis=0).mean(axis=1)
+    for one, end in zip(series[:500], ends, strict=False):
+        if end < 3:
+            continue
+        change = np.diff(previous(one.values)[:end], axis=0).mean(axis=1)
         change = change - change.mean()
         power = float(change @ change)
         most = min(_LONGEST_SEASON, len(change) // 3)

@@ -60,7 +60,15 @@ class Forecasting(Kind):
                 "a calendar wants time stamps", fix="name their column with --time, or leave out --calendar"
             )
         series = units(panel, config.joint)
-        config = settle(panel, series, config, cast("ForecasterConfig", options["model"]).segment)
+        ends = borders(panel, series, config, config.horizon or 1, begins)["train"][:, 1]
+        if not ends.any():
+            raise DataError("no series has a value in the training part", fix="another --split")
+        late = [one.name for one, end in zip(series, ends, strict=True) if not end]
+        series = [one for one, end in zip(series, ends, strict=True) if end]
+        if late:
+            named = ", ".join(map(repr, late[:3]))
+            panel.notes.append(f"{len(late)} series begin after the training part and are left out: {named}")
+        config = settle(panel, series, config, cast("ForecasterConfig", options["model"]).segment, ends[ends > 0])
         assert config.horizon is not None
         assert config.window is not None
         assert config.season is not None
