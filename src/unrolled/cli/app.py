@@ -36,6 +36,7 @@ _TASKS = {
     "classify": ("unrolled.cli.classifying:train_classify", "Train a classifier of sequences."),
     "forecast": ("unrolled.cli.forecasting:train_forecast", "Train a forecaster of series."),
     "tag": ("unrolled.cli.tagging:train_tag", "Train a tagger of words, or of the frames of series."),
+    "generate": ("unrolled.cli.generating:train_generate", "Train a generator of sequences, given a category."),
 }
 
 _DEMOS = {
@@ -44,6 +45,10 @@ _DEMOS = {
     "classify": ("unrolled.cli.classifying:demo_classify", "What a sentence of Python's documentation is about."),
     "forecast": ("unrolled.cli.forecasting:demo_forecast", "The consumption of three sites, made, a day ahead."),
     "tag": ("unrolled.cli.tagging:demo_tag", "What every word of a line of Python is."),
+    "generate": (
+        "unrolled.cli.generating:demo_generate",
+        "Names such as Python's library has, by what they name.",
+    ),
 }
 
 _USES = {

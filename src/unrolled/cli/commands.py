@@ -7,7 +7,7 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -166,6 +166,9 @@ def sample(
     temperature: Annotated[float, Parameter(help="Below 1 bolder, above 1 wilder, 0 always the likeliest.")] = 1.0,
     top_k: Annotated[Whole, Parameter(help="Keep only so many of the likeliest symbols; 0 keeps all.")] = 0,
     top_p: Annotated[float, Parameter(help="Keep the likeliest symbols up to this probability together.")] = 1.0,
+    category: Annotated[
+        str | None, Parameter(help="Of a generator: what category; drawn by how frequent each is if not given.")
+    ] = None,
     stop: Annotated[
         list[str] | None,
         Parameter(help="Stop before this text; can be given several times.", negative="", allow_leading_hyphen=True),
@@ -179,10 +182,22 @@ def sample(
     json: _Json = False,
 ) -> None:
     """Let a trained model write. The text streams as it is made."""
+    from unrolled.runs.directory import Run
+    from unrolled.runs.models import learns_from_examples
     from unrolled.verbs.using import open_run
 
     if count < 1:
         raise ConfigurationError("count is a number of texts", expected="at least 1", got=str(count))
+    if learns_from_examples(Run.open(run)):
+        from unrolled.cli.generating import sample_generator
+
+        options: dict[str, Any] = {"prompt": prompt, "count": count, "length": length, "temperature": temperature}
+        options |= {"top_k": top_k, "top_p": top_p, "seed": seed}
+        options |= {"stop": stop, "precision": precision}
+        sample_generator(run, category, checkpoint, device, threads, json, options)
+        return
+    if category is not None:
+        raise ConfigurationError("--category is for generators", got=f"{run}, a language model", fix="leave it out")
     # On a terminal a text must not move the cursor or change colours; a file gets it as it is.
     shown = printable if sys.stdout.isatty() else str
     texts = []

@@ -71,8 +71,10 @@ def print_trained_task(trained: Any, json: bool) -> None:
     if trained.summary:
         print(f"held out: {trained.summary}\n  (the checkpoint was chosen on these)")
     run = shlex.quote(str(trained.run))
+    writes = [(f"unrolled sample {run} --count 5", "let it make some")] if trained.task == "generate" else []
     print_next(
         trained.run,
+        *writes,
         (f"unrolled evaluate {run} --split test", "what it knows of the test part"),
         (f"unrolled predict {run}", "the steps ahead, as a table and a picture")
         if trained.task == "forecast"

@@ -260,6 +260,7 @@ def _train(
         if told is not None and time.monotonic() - shown > 0.2:
             shown = time.monotonic()
             spent = clock.minutes
+            progress = budget.progress(step, spent)
             left = 60 * spent * (1 - progress) / max(progress, 1e-9)
             speed = step * setting.batch * len(batch.places) / max(60 * spent, 1e-9)
             told(Stepped(step, 0.0, progress, value, smoothed, norm, rate, speed, left))

@@ -32,6 +32,7 @@ KINDS: dict[str, str] = {
     "classify": "unrolled.tasks.classify.kind:Classify",
     "tag": "unrolled.tasks.tag.kind:Tag",
     "next": "unrolled.tasks.events.kind:Next",
+    "generate": "unrolled.tasks.generate.kind:Generate",
 }
 """Where each is, by what `train` and `config.json` call it."""
 

@@ -1,0 +1,1 @@
+"""One to many: sequences generated given a category."""
