@@ -107,9 +107,18 @@ def test_a_trial_stands_beside_plain_frequencies(unrolled: Unrolled, trained: Pa
     assert "share corrected" in unrolled("correct", trained, corpus, "--trial", "4").out
 
 
+def test_a_trial_of_grammar(unrolled: Unrolled, trained: Path, corpus: Path) -> None:
+    options = ("--trial", "3", "--errors", "grammar", "--grammar", "0.1", "--min-count", "1")
+    rows = json.loads(unrolled("correct", trained, corpus, *options, "--json").out)["trial"]
+    assert [row["by"] for row in rows] == ["model", "frequency"]
+    assert all(sum(row[kind][1] for kind in ("another word", "left out", "put in")) == row["sentences"] for row in rows)
+    assert "left out" in unrolled("correct", trained, corpus, *options).out
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (("--trial", "2", "--errors", "grammar"), "a trial of grammar looks for slips"),
         (("--trial", "0"), "a trial needs sentences"),
         (("--trial", "99999"), "the text has too few sentences"),
         (("--spelling", "2"), "error rates are probabilities"),

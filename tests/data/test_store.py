@@ -264,10 +264,12 @@ def test_a_part_that_does_not_exist(source: Path, tmp_path: Path) -> None:
         prepared(source, cache=tmp_path).split(part)
 
 
-@pytest.mark.parametrize("phase", ["counting", "encoding"])
+@pytest.mark.parametrize(
+    ("unit", "phase"), [("char", "counting"), ("char", "encoding"), ("word", "counting"), ("subword", "counting")]
+)
 @pytest.mark.parametrize("change", [lambda path: path.write_bytes(b"zzz"), Path.unlink, lambda path: path.touch()])
 def test_a_source_that_changes_while_it_is_read(
-    source: Path, tmp_path: Path, phase: str, change: Callable[[Path], Any]
+    source: Path, tmp_path: Path, unit: str, phase: str, change: Callable[[Path], Any]
 ) -> None:
     def meddle(done: int, total: int, now: str) -> None:
         if now == phase and done == total:
@@ -275,7 +277,7 @@ def test_a_source_that_changes_while_it_is_read(
             change(source)
 
     with pytest.raises(DataError, match=r"changed while it was being read|cannot be read"):
-        prepare(SplitSources.find([str(source)]), TextConfig(), cache=tmp_path, progress=meddle)
+        prepare(SplitSources.find([str(source)]), TextConfig(unit=unit), cache=tmp_path, progress=meddle)  # type: ignore[arg-type]
     assert list((tmp_path / "tokens").iterdir()) == []
 
 

@@ -14,7 +14,8 @@ from unrolled.data.lexicon import WORD, Lexicon
 from unrolled.errors import ConfigurationError, DataError
 from unrolled.evaluation.correction import Channel, Corrector, Edit, Frequencies, Network, fragments
 from unrolled.evaluation.correction_trial import misspell, sentences, try_corrector
-from unrolled.evaluation.grammar import CONFUSED, confusable
+from unrolled.evaluation.grammar import CONFUSED, FUNCTION, Slips, confusable
+from unrolled.evaluation.grammar_trial import Slipped, slip, try_grammar
 
 LEXICON = Lexicon.of({"the": 90, "sea": 30, "see": 20, "rose": 30, "a": 50, "boat": 9, "boats": 4, "Rome": 7, "its": 5})
 
@@ -112,13 +113,73 @@ def test_words_taken_for_each_other() -> None:
     assert edits("boats", 0.5) == [("boats", "boat", "grammar")]
 
 
-def test_an_article_is_left_out_with_its_space() -> None:
-    class Hater(Frequencies):
-        def compare(self, texts, place):  # type: ignore[no-untyped-def]
-            return np.array([100.0 * ("an" in text.split()) + 10 * len(text.split()) for text in texts])
+class Meant(Frequencies):
+    """Finds everything unlikely but the beginning of one text."""
 
-    text, (edit,) = corrected(Corrector(Hater(LEXICON), LEXICON, Channel(0.001, 0.1)), "rose an sea")
-    assert (text, edit.before, edit.after, edit.kind) == ("rose sea", "an", "", "grammar")
+    def __init__(self, text: str) -> None:
+        super().__init__(LEXICON)
+        self.text = text
+
+    def start(self):  # type: ignore[no-untyped-def]
+        return ""
+
+    def read(self, text, place):  # type: ignore[no-untyped-def]
+        return 1.0, place + text
+
+    def compare(self, texts, place):  # type: ignore[no-untyped-def]
+        return np.array([0.0 if self.text.startswith(place + text) else 50.0 for text in texts])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "before", "after"),
+    [
+        ("rose an sea", "rose sea", " an", ""),
+        ("the the sea rose", "the sea rose", " the", ""),
+        ("sea  sea rose", "sea rose", "  sea", ""),
+        ("a rose sea", "a rose of sea", "sea", "of sea"),
+        ("He have a rose", "He has a rose", "have", "has"),
+        ("the boat  rose", "the boats  rose", "boat", "boats"),
+        ("Their a rose", "There a rose", "Their", "There"),
+    ],
+)
+def test_a_slip_is_found_where_the_model_finds_what_was_meant_likelier(
+    wrong: str, right: str, before: str, after: str
+) -> None:
+    text, (edit,) = corrected(Corrector(Meant(right), LEXICON, Channel(0.001, 0.1)), wrong)
+    assert (text, edit.before, edit.after, edit.kind) == (right, before, after, "grammar")
+    assert wrong[: edit.start] + after + wrong[edit.end :] == right
+    assert corrected(Corrector(Meant(right), LEXICON, Channel(0.001, 0.1)), right) == (right, [])
+
+
+def test_the_slips_of_a_writer_are_a_distribution() -> None:
+    slips = Slips(0.3)
+    assert math.exp(slips.left_out) == pytest.approx(0.1)
+    assert len(FUNCTION) * math.exp(slips.put_in) == pytest.approx(0.1)
+    assert 4 * math.exp(slips.taken(4)) == pytest.approx(0.1)
+    assert set(slips.around("the", "The")) >= {"", "of the"}
+    assert "the the" not in slips.around("the", "a")
+    assert slips.around("Rome", "in") == {}
+    assert slips.around("Rome", "Rome") == {"": slips.put_in}
+
+
+@given(st.integers(0, 10_000))
+def test_sentences_with_a_slip(seed: int) -> None:
+    sentence = "The old boats, they rose in a sea of it."
+    found = slip(sentence, random.Random(seed), {"boat", "boats"})
+    assert found is not None
+    right, wrong = sentence.split(), found.wrong.split()
+    assert len(wrong) - len(right) == {"another word": 0, "left out": -1, "put in": 1}[found.kind]
+    if found.kind == "another word":
+        assert sum(a != b for a, b in zip(right, wrong, strict=True)) == 1
+    assert slip("1 2 3", random.Random(seed), ()) is None
+
+
+def test_slips_that_are_put_right_and_sentences_that_are_harmed() -> None:
+    corrector = Corrector(Meant("a rose sea"), LEXICON, Channel(0.001, 0.1))
+    given = [Slipped("a rose sea", "a rose the sea", "put in"), Slipped("the sea", "sea", "left out")]
+    score = try_grammar(corrector, given)
+    assert (score.sentences, score.corrected, score.harmed) == (2, 1, 0)
+    assert score.corrected_of == {"another word": (0, 0), "left out": (0, 1), "put in": (1, 1)}
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def correct(
     *,
     grammar: Annotated[
         float,
-        Parameter(help="How often a word is taken for another, such as 0.01: its/it's, is/are, a/an/the; 0: never."),
+        Parameter(help="How often a writer slips at a word, such as 0.1: its/it's, is/are, a word too few; 0: never."),
     ] = 0.0,
     spelling: Annotated[float, Parameter(help="How often a word is misspelt.")] = 0.02,
     threshold: Annotated[float, Parameter(help="Correct where this probability is reached.")] = 0.5,
@@ -89,6 +89,9 @@ def correct(
         Whole | None,
         Parameter(help="Measure: so many sentences of the file, one random edit each, beside plain frequencies."),
     ] = None,
+    errors: Annotated[
+        Literal["spelling", "grammar"], Parameter(help="Of a trial: a misspelt word, or a slip in grammar.")
+    ] = "spelling",
     seed: Annotated[Whole, Parameter(help="Of the sentences and edits of a trial.")] = 0,
     checkpoint: _Checkpoint = "best",
     threads: _Threads = None,
@@ -114,6 +117,10 @@ def correct(
             raise DataError(f"{file} is {len(sources)} files", expected="one file, or - for standard input")
         lexicon = correcting.training_words(model, find_sources(words) if words else (), min_count)
         pieces = read_text(sources[0])
+        if trial is not None and errors == "grammar":
+            slips = correcting.grammar_trial(model, lexicon, pieces, trial, channel, seed)
+            _print_grammar({by: asdict(score) for by, score in slips.items()}, json)
+            return
         if trial is not None:
             scores = correcting.correction_trial(model, lexicon, pieces, trial, channel, seed)
             _print_trial({by: asdict(score) for by, score in scores.items()}, json)
@@ -153,7 +160,7 @@ def attribute(
 ) -> None:
     """Which of several models finds a text the likeliest, by how much a character, and how sure that is.
 
-    Runs first, the text last.
+    Runs first, the text last. RUN1+RUN2 is the two mixed, such as a network and an n-gram model of one author's text.
     """
     from unrolled.data.folding import fold as folded
     from unrolled.data.text import find_sources, read_text
@@ -167,7 +174,12 @@ def attribute(
         raise ConfigurationError("a text is attributed to one of at least two runs", got=" ".join(paths), fix=fix)
     with Screen(quiet=not trial) as screen:
         sources = find_sources(files) if files else []
-        models = [open_run(run, device="cpu", threads=threads, listener=screen) for run in runs]
+        models = [
+            attributing.Author(
+                tuple(open_run(run, device="cpu", threads=threads, listener=screen) for run in _mixed(names))
+            )
+            for names in runs
+        ]
         if trial:
             rows, bayes = attributing.attribution_trial(models, lengths or attributing.LENGTHS, count, seed)
         else:
@@ -180,6 +192,13 @@ def attribute(
         print(json_module.dumps({"file": files[0], "stretches": number, "candidates": items}, ensure_ascii=False))
     else:
         _print_candidates(found, number)
+
+
+def _mixed(names: str) -> list[str]:
+    """The runs of RUN1+RUN2; a directory whose own name has a plus is one run."""
+    from pathlib import Path
+
+    return [names] if Path(names).exists() else names.split("+")
 
 
 def fold(files: Annotated[list[str], Parameter(help="Files, directories, globs, or - for standard input.")], /) -> None:
@@ -250,6 +269,22 @@ def _print_trial(scores: dict[str, dict[str, Any]], json: bool) -> None:
         print(json_module.dumps({"trial": rows}))
     else:
         stdout_console().print(table(rows, tuple(rows[0])))
+
+
+def _print_grammar(scores: dict[str, dict[str, Any]], json: bool) -> None:
+    from unrolled.cli.screen import stdout_console
+    from unrolled.reports.tables import table
+
+    rows: list[dict[str, Any]] = []
+    for by, score in scores.items():
+        kinds = score.pop("corrected_of")
+        parts = {kind: f"{good} of {total}" for kind, (good, total) in kinds.items()}
+        rows.append({"by": by, **score, **(kinds if json else parts)})
+    if json:
+        print(json_module.dumps({"trial": rows}))
+    else:
+        stdout_console().print(table(rows, tuple(rows[0])))
+        print("harmed: of the same sentences without a slip; the last columns: corrected, of each kind of slip")
 
 
 def _stdin() -> Iterator[str]:

@@ -7,6 +7,7 @@ A file system or a copy that takes no large files takes these, and one that is c
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -169,7 +170,17 @@ def map_shards(files: Sequence[Path], kind: np.dtype[Any], lengths: Sequence[int
                 got=f"{size} bytes",
                 fix="remove its directory; it is made again from the text",
             )
-    return _view([np.memmap(path, kind, "r") for path in files], 0, sum(lengths))
+    return _view([_map(path, kind) for path in files], 0, sum(lengths))
+
+
+def _map(path: Path, kind: np.dtype[Any]) -> npt.NDArray[Any]:
+    array = np.memmap(path, kind, "r")
+    if hasattr(mmap, "MADV_RANDOM") and isinstance(array.base, mmap.mmap):
+        # Parallel streams touch a page each, far apart, and the system reads ahead of every one of them: 8 MB on the
+        # machine this was measured on, 268 MB for 32 streams. With its memory capped at 400 MB, training was 13 times
+        # slower, as what was read for one stream put out what was read for another.
+        array.base.madvise(mmap.MADV_RANDOM)
+    return array
 
 
 def read_shards(directory: Path, kind: np.dtype[Any], start: int, end: int) -> Iterator[npt.NDArray[Any]]:

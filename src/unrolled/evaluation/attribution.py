@@ -13,7 +13,7 @@ from unrolled.errors import ConfigurationError, DataError, PromptError
 from unrolled.evaluation.correction import Network, fragments
 from unrolled.evaluation.reading import Floats
 
-__all__ = ["STRETCH", "Candidate", "attribute", "excerpts", "likeliest", "stretches"]
+__all__ = ["STRETCH", "Candidate", "attribute", "begin", "excerpts", "likeliest", "stretches"]
 
 STRETCH = 100  # characters
 _RESAMPLED = 2000
@@ -49,9 +49,10 @@ def attribute(
 ) -> tuple[list[Candidate], int]:
     """The models in the order of how likely a text is to them, likeliest first; and over how many stretches.
 
-    All models read the same text, whatever units they cut it into, each in one go from an empty state; what a model has
-    no symbol for is charged (see `correction.Network`). The text is counted in stretches of whole words. Errors of a
-    model go together within a few words, so that stretches, not characters, are what is drawn again with replacement
+    All models read the same text, whatever units they cut it into, each in one go, from where a word begins (see
+    `begin`); what a model has no symbol for is charged (see `correction.Network`). The text is counted in stretches of
+    whole words. Errors of a model go together within a few words, so that stretches, not characters, are what is drawn
+    again with replacement
     for the interval (a block bootstrap; Künsch 1989, with blocks that do not overlap).
 
     Args:
@@ -67,7 +68,7 @@ def attribute(
     if len(models) < 2 or stretch < 1:
         got = f"{len(models)} runs, stretches of {stretch} characters"
         raise ConfigurationError("a text is attributed to one of at least two runs", got=got)
-    places: list[object] = [model.start() for _, model in models]
+    places = [begin(model) for _, model in models]
     rows: list[list[float]] = []
     lengths: list[int] = []
     for text in stretches(pieces, stretch):
@@ -90,6 +91,15 @@ def attribute(
         low, high = np.quantile(again[:, at], (0.025, 0.975)).tolist() if len(rows) > 1 and at != best else (None, None)
         found.append(Candidate(models[at][0], float(mean[at]), float(mean[at] - mean[best]), low, high))
     return found, len(rows)
+
+
+def begin(model: Network) -> object:
+    """The place after a space, which a text that begins with a word is read from.
+
+    A model has read a text from its beginning once; what it knows of a beginning is little, and differs from model to
+    model with what their texts began with. What is charged for the space is not counted.
+    """
+    return model.read(" ", model.start())[1]
 
 
 def stretches(pieces: Iterable[str], length: int) -> Iterator[str]:
@@ -123,10 +133,10 @@ def excerpts(text: str, length: int, count: int, seed: int = 0) -> list[str]:
 
 
 def likeliest(models: Sequence[Network], texts: Sequence[str]) -> npt.NDArray[np.int64]:
-    """(n,) which of the models finds each of some texts the likeliest, each read from an empty state."""
+    """(n,) which of the models finds each of some texts the likeliest, each read from where a word begins."""
     costs: list[Floats] = []
     for model in models:
-        start = model.start()
+        start = begin(model)
         parts = [model.compare(texts[at : at + _AT_ONCE], start) for at in range(0, len(texts), _AT_ONCE)]
         costs.append(np.concatenate(parts))
     found: npt.NDArray[np.int64] = np.stack(costs, 1).argmin(1)

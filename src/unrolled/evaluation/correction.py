@@ -4,8 +4,7 @@ For a text w, of all corrections c, p(c | w) is proportional to p(c) p(w | c) (K
 language model gives p(c), in the context of what is before (corrected) and of the runs of characters after it (as they
 are). The channel p(w | c) is plain: a word of n letters is written as it was meant with probability 1 - r - g. With r
 it is misspelt, by one edit, or, one time in ten, by two, and every one of the 54 n + 25 ways to leave out, exchange,
-change or put in one of 26 letters is equally likely. With g it is one of the words that it is taken for (see
-`grammar`).
+change or put in one of 26 letters is equally likely. With g the writer slips in grammar (see `grammar`).
 """
 
 from __future__ import annotations
@@ -24,13 +23,14 @@ from unrolled.data.lexicon import WORD, Lexicon
 from unrolled.data.spelling import Spelling
 from unrolled.data.vocabulary import IntArray, Vocabulary
 from unrolled.errors import ConfigurationError
-from unrolled.evaluation.grammar import ARTICLES, confusable
+from unrolled.evaluation.grammar import Slips, confusable
 from unrolled.evaluation.reading import Floats, Place, Reader
 
 __all__ = ["Channel", "Corrector", "Edit", "Fragment", "Frequencies", "Judge", "Network", "fragments"]
 
 _TWO = 0.1  # misspelt words that have two errors
 _AHEAD = 2  # runs of characters after a word that are read with each of its alternatives
+_FAR_AHEAD = 3  # the same where grammar is looked at
 _LONGEST = 40  # a run with more characters is no word
 _FREQUENT = 4.0  # nats: a known word that costs less is not looked at
 _SPELLINGS = 20_000
@@ -78,7 +78,7 @@ class Channel:
 
     Attributes:
         spelling: r, the probability that a word is misspelt.
-        grammar: g, the probability that it was taken for another one; 0 looks for no such errors.
+        grammar: g, the probability that the writer slips in grammar at it; 0 looks for no such errors.
         threshold: a correction is made where its probability is at least this.
         candidates: how many alternatives of a word are compared in context.
         novelty: nats that a word outside the lexicon costs beside what the judge says. A model that learnt from text
@@ -113,10 +113,6 @@ class Channel:
         """ln p of one particular way to misspell a word with so many edits, 1 or 2."""
         ways = math.log(54 * len(meant) + 25)
         return math.log(self.spelling * (1 - _TWO if edits == 1 else _TWO)) - edits * ways
-
-    def taken(self, others: int) -> float:
-        """ln p of a word being taken for one particular of so many others."""
-        return math.log(self.grammar / others)
 
 
 class Judge(Protocol):
@@ -237,31 +233,35 @@ class Corrector:
 
     def __init__(self, judge: Judge, lexicon: Lexicon, channel: Channel | None = None) -> None:
         self._judge, self._lexicon, self._channel = judge, lexicon, channel or Channel()
+        self._slips = Slips(self._channel.grammar) if self._channel.grammar else None
 
     def correct(self, text: Iterable[Fragment]) -> Iterator[tuple[str, Edit | None]]:
         """The fragments of a text corrected, each with what was changed in it, if something was."""
-        place = self._judge.start()
+        place, before = self._judge.start(), ""
         ahead: deque[Fragment] = deque()
+        far = _FAR_AHEAD if self._slips else _AHEAD
         for fragment in text:
             ahead.append(fragment)
-            if len(ahead) > _AHEAD:
-                out, edit, place = self._one(ahead, place)
+            if len(ahead) > far:
+                out, edit, place = self._one(ahead, place, before)
                 yield out, edit
+                before = _last(out, before)
                 ahead.popleft()
         while ahead:
-            out, edit, place = self._one(ahead, place)
+            out, edit, place = self._one(ahead, place, before)
             yield out, edit
+            before = _last(out, before)
             ahead.popleft()
 
-    def _one(self, ahead: Sequence[Fragment], place: object) -> tuple[str, Edit | None, object]:
-        """The first of some fragments: its text, its edit, and the place after it."""
+    def _one(self, ahead: Sequence[Fragment], place: object, before: str) -> tuple[str, Edit | None, object]:
+        """The first of some fragments: its text, its edit, and the place after it; `before` is the run before."""
         here = ahead[0]
         written = here.space + here.run
         nats, after = self._judge.read(written, place)
         known = all(word in self._lexicon for word in WORD.findall(here.run))
-        if known and nats < _FREQUENT and not self._channel.grammar:
+        if known and nats < _FREQUENT and not self._slips:
             return written, None, after
-        options = self._alternatives(here.run)
+        options = self._alternatives(here.run, before)
         if not options:
             return written, None, after
         following = "".join(each.space + each.run for each in list(ahead)[1:])
@@ -274,16 +274,18 @@ class Corrector:
         if not best or p[best] < self._channel.threshold:
             return written, None, after
         run, (_, kind) = list(options.items())[best - 1]
-        edit = Edit(here.at, here.at + len(here.run), here.run, run, float(p[best]), kind)
+        start, wrong = (here.at, here.run) if run else (here.at - len(here.space), written)
+        edit = Edit(start, here.at + len(here.run), wrong, run, float(p[best]), kind)
         return texts[best], edit, self._judge.read(texts[best], place)[1]
 
     @staticmethod
     def _put(here: Fragment, run: str) -> str:
-        # An article that is left out takes the space before it along.
+        # A word that is left out takes the space before it along.
         return here.space + run if run else ""
 
-    def _alternatives(self, run: str) -> dict[str, tuple[float, str]]:
-        """What may have been meant instead of a run of characters: ln p of the channel, and the kind of error."""
+    def _alternatives(self, run: str, before: str) -> dict[str, tuple[float, str]]:
+        """What may have been meant instead of a run of characters after another: ln p of the channel, and the kind of
+        error."""
         if len(run) > _LONGEST or "://" in run or "@" in run or any(map(str.isdigit, run)):
             return {}
         found: dict[str, tuple[float, str]] = {}
@@ -292,8 +294,8 @@ class Corrector:
             around = (run[: word.start()], run[word.end() :])
             for meant, (value, kind) in self._meant(written).items():
                 found[meant.join(around)] = value, kind
-            if self._channel.grammar:
-                found.update(self._articles(written, run))
+        if self._slips and WORD.match(run):
+            found |= {meant: (value, "grammar") for meant, value in self._slips.around(run, before).items()}
         found.pop(run, None)
         return found
 
@@ -312,25 +314,19 @@ class Corrector:
                     value = channel.misspelt(written, 1)
                     prior = math.log(self._lexicon.p(left)) + math.log(self._lexicon.p(right))
                     ranked[f"{left} {right}"] = value + prior, value, "spelling"
-        if channel.grammar:
-            others = confusable(written, self._lexicon)
-            for meant in others:
-                text, value = self._cased(meant, written), channel.taken(len(others))
-                _, spelt, _ = ranked.get(text, (0.0, -math.inf, ""))
-                if value > spelt:
-                    both = float(np.logaddexp(value, spelt))
-                    ranked[text] = both + math.log(self._lexicon.p(meant)), both, "grammar"
         best = sorted(ranked.items(), key=lambda each: (-each[1][0], each[0]))[: channel.candidates]
-        return {text: (value, kind) for text, (_, value, kind) in best}
-
-    def _articles(self, written: str, run: str) -> dict[str, tuple[float, str]]:
-        """The run without its article, or with one before it."""
-        value = self._channel.taken(len(ARTICLES))
-        if run in ARTICLES:
-            return {"": (value, "grammar")}
-        if not run.startswith(written) or not written.islower():
-            return {}
-        return {f"{article} {run}": (value, "grammar") for article in ARTICLES}
+        found = {text: (value, kind) for text, (_, value, kind) in best}
+        if self._slips:
+            # Besides the candidates of spelling, which are many more and would crowd them out.
+            for meant in confusable(written, self._lexicon):
+                text = self._cased(meant, written)
+                value, spelt = (
+                    self._slips.taken(len(confusable(meant, self._lexicon))),
+                    found.get(text, (-math.inf,))[0],
+                )
+                if value > spelt:
+                    found[text] = float(np.logaddexp(value, spelt)), "grammar"
+        return found
 
     def _cased(self, meant: str, written: str) -> str:
         """A word in the letters of another: capitals stay capitals, and names get theirs."""
@@ -341,3 +337,9 @@ class Corrector:
         shown = self._lexicon.shown.get(meant, meant)
         # The second letter too: its capital may have changed places with the first.
         return shown[0].upper() + shown[1:] if any(map(str.isupper, written[:2])) else shown
+
+
+def _last(out: str, before: str) -> str:
+    """The last run of a text that was made, or the one before it where nothing was."""
+    runs = out.split()
+    return runs[-1] if runs else before

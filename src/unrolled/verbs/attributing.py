@@ -13,12 +13,13 @@ from unrolled.errors import ConfigurationError, DataError
 from unrolled.evaluation.attribution import STRETCH, Candidate, attribute, excerpts, likeliest
 from unrolled.evaluation.correction import Network
 from unrolled.evaluation.naive_bayes import NaiveBayes
+from unrolled.evaluation.reading import MixedReader
 from unrolled.runs.configuration import load_section
 from unrolled.runs.models import section
 from unrolled.verbs.origins import open_store
 from unrolled.verbs.using import LanguageModelRun
 
-__all__ = ["LENGTHS", "Accuracy", "attribute_text", "attribution_trial", "own_text"]
+__all__ = ["LENGTHS", "Accuracy", "Author", "attribute_text", "attribution_trial", "own_text"]
 
 LENGTHS = (10, 20, 50, 100, 200, 500)
 _TUNED_ON = 50  # characters of an excerpt
@@ -41,15 +42,53 @@ class Accuracy:
     naive_bayes: float
 
 
+@dataclass(frozen=True)
+class Author:
+    """One or more runs on the texts of one author, mixed: p is the mean of theirs, symbol by symbol.
+
+    Attributes:
+        runs: they have the same symbols.
+
+    Raises:
+        ConfigurationError: there are none, or their vocabularies differ.
+    """
+
+    runs: tuple[LanguageModelRun, ...]
+
+    def __post_init__(self) -> None:
+        if len({each.vocabulary.fingerprint for each in self.runs}) != 1:
+            raise ConfigurationError(
+                "runs that are mixed have the same vocabulary",
+                got=", ".join(f"{each.run.path}: {each.vocabulary.size} {each.vocabulary.unit}s" for each in self.runs),
+                fix="train them on the same text with the same --unit, --split and --min-count",
+            )
+
+    @classmethod
+    def of(cls, given: LanguageModelRun | Author) -> Author:
+        """A run alone, or an author as given."""
+        return given if isinstance(given, Author) else cls((given,))
+
+    @property
+    def name(self) -> str:
+        """The paths of the runs."""
+        return "+".join(str(each.run.path) for each in self.runs)
+
+    def network(self) -> Network:
+        """What reads texts."""
+        readers = [each.reader() for each in self.runs]
+        return Network(readers[0] if len(readers) == 1 else MixedReader(readers), self.runs[0].vocabulary)
+
+
 def attribute_text(
-    models: Sequence[LanguageModelRun], pieces: Iterable[str], stretch: int = STRETCH
+    models: Sequence[LanguageModelRun | Author], pieces: Iterable[str], stretch: int = STRETCH
 ) -> tuple[list[Candidate], int]:
     """The runs in the order of how likely a text is to them; see `evaluation.attribute`."""
-    return attribute([(str(each.run.path), _network(each)) for each in models], pieces, stretch)
+    authors = map(Author.of, models)
+    return attribute([(each.name, each.network()) for each in authors], pieces, stretch)
 
 
 def attribution_trial(
-    models: Sequence[LanguageModelRun],
+    models: Sequence[LanguageModelRun | Author],
     lengths: Sequence[int] = LENGTHS,
     count: int = 100,
     seed: int = 0,
@@ -58,7 +97,7 @@ def attribution_trial(
     """How often excerpts of the test parts of the runs' own texts are given to the right run.
 
     Args:
-        models: the runs.
+        models: the runs; the texts of an author are those of the first of its runs.
         lengths: of the excerpts, in characters.
         count: excerpts of each length from each text.
         seed: of the drawing.
@@ -77,16 +116,18 @@ def attribution_trial(
         got = f"{len(models)} runs, {count} excerpts, lengths {', '.join(map(str, lengths))}"
         raise ConfigurationError("a trial needs at least two runs, excerpts and lengths", got=got)
     classes = np.repeat(np.arange(len(models)), count)
-    texts = [own_text(each, "train", training) for each in models]
-    held_out = [part for each in models for part in excerpts(own_text(each, "valid"), _TUNED_ON, count, seed)]
+    authors = [Author.of(each) for each in models]
+    runs = [each.runs[0] for each in authors]
+    texts = [own_text(each, "train", training) for each in runs]
+    held_out = [part for each in runs for part in excerpts(own_text(each, "valid"), _TUNED_ON, count, seed)]
     bayes = NaiveBayes.tuned(texts, held_out, classes)
-    networks, parts = [_network(each) for each in models], [own_text(each, "test") for each in models]
+    networks, parts = [each.network() for each in authors], [own_text(each, "test") for each in runs]
     rows = []
     for done, length in enumerate(lengths):
         drawn = [excerpt for text in parts for excerpt in excerpts(text, length, count, seed)]
         right = [float((found == classes).mean()) for found in (likeliest(networks, drawn), bayes.choose(drawn))]
         rows.append(Accuracy(length, len(drawn), *right))
-        models[0].listener.preparing(done + 1, len(lengths), "attributing")
+        runs[0].listener.preparing(done + 1, len(lengths), "attributing")
     return rows, bayes
 
 
@@ -103,7 +144,3 @@ def own_text(model: LanguageModelRun, part: Part, most: int | None = None) -> st
         fix = "train with another --split, such as 80/10/10"
         raise DataError(f"the text of {model.run.path} has no {part} part", got=f"split {text.split}", fix=fix)
     return model.vocabulary.decode(np.asarray(tokens.ids[:most]))
-
-
-def _network(model: LanguageModelRun) -> Network:
-    return Network(model.reader(), model.vocabulary)

@@ -12,15 +12,16 @@ import numpy as np
 from unrolled.data.configuration import TextConfig
 from unrolled.data.lexicon import WORD, Lexicon
 from unrolled.data.text import Source, read_text
-from unrolled.errors import RunError
+from unrolled.errors import ConfigurationError, RunError
 from unrolled.evaluation.correction import Channel, Corrector, Edit, Frequencies, Network, fragments
 from unrolled.evaluation.correction_trial import CorrectionScore, misspell, sentences, try_corrector
+from unrolled.evaluation.grammar_trial import GrammarScore, slip, try_grammar
 from unrolled.runs.configuration import load_section
 from unrolled.runs.models import section
 from unrolled.verbs.origins import open_store
 from unrolled.verbs.using import LanguageModelRun
 
-__all__ = ["By", "Correction", "build_corrector", "correct", "correction_trial", "training_words"]
+__all__ = ["By", "Correction", "build_corrector", "correct", "correction_trial", "grammar_trial", "training_words"]
 
 By = Literal["model", "frequency"]
 _SYMBOLS = 1 << 20
@@ -109,6 +110,34 @@ def correction_trial(
     for by in judges:
         corrector = build_corrector(model, lexicon, channel, by)
         found[by] = try_corrector(corrector, given, _telling(model, by))
+    return found
+
+
+def grammar_trial(
+    model: LanguageModelRun,
+    lexicon: Lexicon,
+    pieces: Iterable[str],
+    count: int,
+    channel: Channel | None = None,
+    seed: int = 0,
+) -> dict[By, GrammarScore]:
+    """How well sentences of a text with one slip in grammar each are corrected, and how many are harmed that have none,
+    by the model and by frequencies alone.
+
+    Raises:
+        DataError: the text has too few sentences.
+        ConfigurationError: the channel knows no slips.
+    """
+    channel = channel or Channel()
+    if not channel.grammar:
+        raise ConfigurationError("a trial of grammar looks for slips", got="grammar 0", fix="give --grammar 0.1")
+    source = random.Random(seed)
+    drawn = (slip(sentence, source, lexicon) for sentence in sentences(pieces, count, seed))
+    given = [each for each in drawn if each is not None]
+    found: dict[By, GrammarScore] = {}
+    judges: tuple[By, By] = ("model", "frequency")
+    for by in judges:
+        found[by] = try_grammar(build_corrector(model, lexicon, channel, by), given, _telling(model, by))
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -15,7 +15,7 @@ from unrolled.data.vocabulary import WHITE_SPACE, IntArray, Unknown, Vocabulary
 from unrolled.decoding import Sampler, generate
 from unrolled.errors import ConfigurationError, DataError, PromptError, nearest
 from unrolled.evaluation import FIRST_SYMBOL, Evaluation, Likelihood, Surprisal, evaluate, score, surprisals
-from unrolled.evaluation.reading import Reader
+from unrolled.evaluation.reading import NGramReader, Reader
 from unrolled.evaluation.words import Word, word_surprises
 from unrolled.layers.outputs import FullSoftmax
 from unrolled.layers.watching import current
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from unrolled.decoding.beam import Branches
     from unrolled.decoding.engine import Engine
     from unrolled.decoding.engine_source import Precision
+    from unrolled.tasks.ngram_model import NGramModel
 
 __all__ = ["LanguageModelRun", "Report", "open_run"]
 
@@ -192,7 +193,10 @@ class LanguageModelRun:
 
     def reader(self) -> Reader:
         """The model to read texts with, side by side and piece by piece."""
-        return Reader(self.model, self.vocabulary.unigram(), self._engine())
+        first = self.vocabulary.unigram()
+        if is_fitted(self.run):
+            return NGramReader(cast("NGramModel", self.model), first)
+        return Reader(self.model, first, self._engine())
 
     def branches(self) -> Branches:
         """The model to step through symbol by symbol, in several ways side by side."""
