@@ -6,6 +6,7 @@ from unrolled.layers.around import ComplexLayer, ResidualBlock, WindowLayer
 from unrolled.layers.dropping import Dropout, drop_weights, drop_words
 from unrolled.layers.initial import initialise
 from unrolled.layers.interop import from_torch, to_torch
+from unrolled.layers.ngrams import NGrams
 from unrolled.layers.pooling import POOLINGS, AttentionPooling, Pooling
 from unrolled.layers.recurrent import LayerStepping, Recurrent, RecurrentLayer, StackState, StackStepping, detach
 from unrolled.layers.watching import Watch, watch
@@ -16,6 +17,7 @@ __all__ = [
     "ComplexLayer",
     "Dropout",
     "LayerStepping",
+    "NGrams",
     "Pooling",
     "Recurrent",
     "RecurrentLayer",

@@ -49,6 +49,7 @@ TARGETS: dict[Target, torch.Tensor] = {
         {"bidirectional": False, "pooling": "last", "layers": 2},
         {"pooling": "mean+max+last", "between": 7, "layers": 2},
         {"pooling": "attention", "embedding_size": 0},
+        {"ngrams": 3, "ngram_table": 40},
         {"inputs": 4, "embedding_size": 0},
         {"inputs": 4, "embedding_size": 4, "layers": 2, "residual": True, "bidirectional": False},
         {"mogrifier": 2, "embedding_size": 6, "bidirectional": False},
@@ -178,6 +179,8 @@ def test_weights_by_label() -> None:
         ({"dropout": 1.0}, "dropout is a probability"),
         ({"word_dropout": -0.1}, "word_dropout is a probability"),
         ({"label_smoothing": 2.0}, "label_smoothing is a probability"),
+        ({"embedding_std": 0.0}, "embedding_std is out of range"),
+        ({"ngrams": -1}, "ngrams is too small"),
         ({"layers": 0}, "layers is too small"),
         ({"between": -1}, "between is too small"),
     ],
@@ -186,6 +189,18 @@ def test_weights_by_label() -> None:
 def test_options_that_are_wrong(options: dict[str, Any], problem: str) -> None:
     with pytest.raises(ConfigurationError, match=problem):
         ClassifierConfig(**options)
+
+
+def test_the_linear_layer_is_of_symbols() -> None:
+    with pytest.raises(ConfigurationError, match="n-grams are of symbols"):
+        make(inputs=4, ngrams=2)
+    model = make(ngrams=2).eval()
+    assert model.ngrams is not None
+    batch = draw(model, TARGETS["class"])
+    before = model(batch.x, LENGTHS)
+    model.ngrams.weight.data.fill_(1.0)
+    counts = (model.ngrams.rows(batch.x, LENGTHS) > 0).sum(1, keepdim=True)
+    torch.testing.assert_close(model(batch.x, LENGTHS), before + counts.double().sqrt())
 
 
 def test_either_symbols_or_vectors() -> None:

@@ -12,7 +12,12 @@ __all__ = ["DEFAULTS", "FINETUNING", "ClassifierConfig"]
 
 FINETUNING: dict[str, Any] = {"schedule": "slanted", "warmup": 0.1, "layer_decay": 0.4, "unfreeze": 0.1}
 """The same where training starts from a language model's weights (Howard & Ruder 2018)."""
-DEFAULTS: dict[str, Any] = {"minutes": 2.0, "clip_norm": 1.0}
+DEFAULTS: dict[str, Any] = {
+    "epochs": 12.0,
+    "clip_norm": 1.0,
+    "average": "exponential",
+    "average_decay": 0.998,
+}
 """Fields of `TrainingConfig` whose defaults are others for this task."""
 
 
@@ -27,21 +32,29 @@ class ClassifierConfig:
         last_size: units of the last layer, if others than hidden_size.
         embedding_size: units of a symbol's vector; 0 gives the first layer the symbols themselves, one-hot. Of series
             of vectors: units of a linear map before the first layer, 0 for none.
+        embedding_std: the standard deviation that vectors of symbols start with.
         bidirectional: read each sequence forward and backward.
         pooling: how the outputs over time become one vector: last (after the whole sequence, in each direction), mean,
             max or attention (learned weights), or several with + between them, as mean+max+last.
         between: units of a layer with relu between pooling and output; 0 has none.
         dropout: probability with which a unit is dropped between layers and before the output, while training.
         variational: drop the same units at every time step of a sequence (Gal & Ghahramani 2016).
-        input_dropout: that of the embedding's units, if not dropout.
+        input_dropout: that of the embedding's units; if not given, dropout for words and subwords, 0.2 for characters
+            and 0 for vectors.
         layer_dropout: that between layers, if not dropout.
         output_dropout: that before the output, if not dropout.
         embedding_dropout: probability with which a whole symbol is dropped, wherever it occurs in a batch.
         word_dropout: probability with which a symbol is read as the unknown one, drawn anew for each time step (Iyyer
-            et al. 2015, section 4, which leaves it out); it trains the vector that unknown words have.
+            et al. 2015, section 4, leave it out); it trains the vector that unknown words have. If not given, 0.1 for
+            words and subwords, else 0.
         weight_drop: probability with which a weight of the recurrent matrices is dropped, at all time steps alike.
         mogrifier: rounds in which input and state gate each other before the cell reads them (Melis et al. 2020).
         residual: add the input of a layer to its output, from the second layer on.
+        ngrams: longest n-gram of symbols of a linear layer beside the network, which says of every n-gram what it
+            speaks for, as a bag of words does (wide and deep: Cheng et al. 2016); 0 has none. If not given: 4 for
+            short texts of characters, else none.
+        ngram_table: rows of that layer's table, which n-grams share by chance where there are more of them.
+        ngram_dropout: probability with which an n-gram is left out while training.
         label_smoothing: share of the truth that is given to all labels alike while training (Szegedy et al. 2016).
         class_weights: what the loss of an example is multiplied with: none, balanced (each class weighs the same in
             all), or numbers by label, as spam=5,ham=1; labels that are not named have 1.
@@ -52,8 +65,9 @@ class ClassifierConfig:
     hidden_size: int | None = None
     last_size: int | None = None
     embedding_size: int | None = None
+    embedding_std: float | None = None
     bidirectional: bool = True
-    pooling: str = "max"
+    pooling: str = "mean+max+last"
     between: int = 0
     dropout: float | None = None
     variational: bool = False
@@ -65,6 +79,9 @@ class ClassifierConfig:
     weight_drop: float = 0.0
     mogrifier: int = 0
     residual: bool = False
+    ngrams: int | None = None
+    ngram_table: int = 1 << 16
+    ngram_dropout: float = 0.2
     label_smoothing: float = 0.0
     class_weights: str = "none"
 
@@ -77,6 +94,10 @@ class ClassifierConfig:
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:
                 raise ConfigurationError(f"{name} is a probability", expected="at least 0 and below 1", got=str(value))
+        if self.embedding_std is not None and not 0 < self.embedding_std < float("inf"):
+            raise ConfigurationError(
+                "embedding_std is out of range", expected="above 0, and finite", got=str(self.embedding_std)
+            )
         parts = self.pooling.split("+")
         for part in parts:
             if part not in _POOLINGS:
@@ -136,8 +157,17 @@ class ClassifierConfig:
 
 _POOLINGS = ("last", "mean", "max", "attention")
 
-_LEAST = {"layers": 1, "hidden_size": 1, "last_size": 1, "embedding_size": 0, "between": 0, "mogrifier": 0}
+_LEAST = {
+    "layers": 1,
+    "hidden_size": 1,
+    "last_size": 1,
+    "embedding_size": 0,
+    "between": 0,
+    "mogrifier": 0,
+    "ngrams": 0,
+    "ngram_table": 2,
+}
 _PROBABILITIES = (
     *("dropout", "input_dropout", "layer_dropout", "output_dropout", "embedding_dropout", "word_dropout"),
-    *("weight_drop", "label_smoothing"),
+    *("weight_drop", "ngram_dropout", "label_smoothing"),
 )

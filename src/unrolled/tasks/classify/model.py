@@ -13,8 +13,9 @@ from typing import Literal
 import torch
 
 from unrolled.cells import Equations
+from unrolled.errors import ConfigurationError
 from unrolled.kernels import Kernel
-from unrolled.layers import Dropout, Pooling, Recurrent, drop_words
+from unrolled.layers import Dropout, NGrams, Pooling, Recurrent, drop_words
 from unrolled.tasks.classify.configuration import ClassifierConfig
 from unrolled.tasks.supervised import Outcome, SupervisedModel
 
@@ -105,6 +106,11 @@ class Classifier(SupervisedModel):
         self.pooling = Pooling(config.pooling, self.recurrent.output_size, bidirectional=config.bidirectional)
         self.between = torch.nn.Linear(self.pooling.output_size, config.between) if config.between else None
         self.output = torch.nn.Linear(config.between or self.pooling.output_size, classes)
+        self.ngrams: NGrams | None = None
+        if config.ngrams and symbols is None:
+            raise ConfigurationError("n-grams are of symbols", got="vectors", fix="leave ngrams out")
+        if config.ngrams and symbols is not None:
+            self.ngrams = NGrams(config.ngrams, symbols, classes, config.ngram_table, config.ngram_dropout)
         self.input_dropout = Dropout(_either(config.input_dropout, dropout), config.variational)
         self.dropout = torch.nn.Dropout(_either(config.output_dropout, dropout))
         self.weighted = weights is not None
@@ -113,9 +119,11 @@ class Classifier(SupervisedModel):
 
     def reset_parameters(self) -> None:
         """Start again: recurrent layers as the cell says, everything else as PyTorch does."""
-        for part in (self.embedding, self.pooling, self.between, self.output):
+        for part in (self.embedding, self.pooling, self.between, self.output, self.ngrams):
             if part is not None:
                 part.reset_parameters()  # type: ignore[operator]
+        if isinstance(self.embedding, torch.nn.Embedding):
+            torch.nn.init.normal_(self.embedding.weight, std=_either(self.config.embedding_std, 1.0))
         self.recurrent.reset_parameters()
 
     def use(self, kernel: Kernel | None) -> None:
@@ -136,7 +144,7 @@ class Classifier(SupervisedModel):
         if self.between is not None:
             pooled = self.dropout(torch.relu(self.between(pooled)))
         logits: torch.Tensor = self.output(pooled)
-        return logits
+        return logits if self.ngrams is None else logits + self.ngrams(x, lengths)
 
     def _embed(self, x: torch.Tensor) -> torch.Tensor:
         """(B, T, E)."""
@@ -189,7 +197,8 @@ class Classifier(SupervisedModel):
         both = ", both directions" if config.bidirectional else ""
         vectors = f"embedding {self.width}" if self.embedding is not None else "one-hot"
         read = vectors if self.symbols else f"vectors of {self.width}"
-        between = f", {config.between} units between" if config.between else ""
+        between = f", n-grams up to {config.ngrams} beside" if config.ngrams else ""
+        between += f", {config.between} units between" if config.between else ""
         return (
             f"{self.equations.name} {config.layers}x{self.recurrent.hidden_size}{both}, {read}, {config.pooling} over "
             f"time{between}, dropout {config.dropout or 0:g}{self._also()}; {self.size:,} parameters"
