@@ -150,7 +150,7 @@ def _about(config: BowConfig, prepared: Prepared) -> str:
 
 def _told(tried: Tried) -> dict[str, Any]:
     """A setting that was looked at, as the run keeps it."""
-    names = ("classifier", "weighting", "word_ngrams", "char_ngrams", "tokens", "cost", "added")
+    names = ("classifier", "weighting", "word_ngrams", "char_ngrams", "tokens", "cost", "added", "interpolation")
     setting = {name: getattr(tried.setting, name) for name in names}
     return {**setting, "ngrams": tried.ngrams, "score": tried.score, "loss": tried.loss, "seconds": tried.seconds}
 

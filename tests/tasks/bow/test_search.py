@@ -114,6 +114,7 @@ def test_the_search_looks_at_every_axis() -> None:
     assert {setting.tokens for setting in settings} == {"words", "marks"}
     assert {(s.word_ngrams, s.char_ngrams) for s in settings} > {("1", "0"), ("1-3", "0"), ("0", "1-5"), ("1-2", "1-5")}
     assert len({setting.cost for setting in settings if setting.classifier == "logistic"}) > 1
+    assert {setting.interpolation for setting in settings if setting.classifier == "nbsvm"} == {0.25, 0.5, 1.0}
     assert task.chosen.rank == max(tried.rank for tried in heard)
     assert task.chosen.score == (model.answers(valid.texts).argmax(1) == valid.targets).mean()
     loss = task.validate(model)

@@ -32,6 +32,8 @@ Link = Literal["softmax", "sigmoid", "identity"]
 """From scores to answers: one label of several, any of several, or numbers."""
 
 _TINY = 1e-12
+_INTERPOLATION = 0.25  # of Wang & Manning
+_ROUNDS = 200  # of liblinear: what has not converged by then is as good on other texts
 _PASSES, _PATIENCE, _BATCH = 100, 3, 32  # of the perceptron
 
 
@@ -70,7 +72,7 @@ def fit_layers(
         link: from scores to answers.
         held_out: rows and targets by which a perceptron knows when to stop.
     """
-    cost, added = config.cost or 1.0, config.added or 1.0
+    cost, added, mixed = config.cost or 1.0, config.added or 1.0, _mixed(config)
     with warnings.catch_warnings():
         # Where an optimiser stops before its tolerance, the validation part judges what it has.
         from sklearn.exceptions import ConvergenceWarning
@@ -85,8 +87,12 @@ def fit_layers(
         if config.classifier == "logistic":
             return [_logistic(table, targets, cost)]
         if config.classifier == "nbsvm":
-            return [_nbsvm(table, targets, cost, added, config.interpolation)]
+            return [_nbsvm(table, targets, cost, added, mixed)]
         return _perceptron(table, targets, config.hidden_units, held_out)
+
+
+def _mixed(config: BowConfig) -> float:
+    return _INTERPOLATION if config.interpolation is None else config.interpolation
 
 
 def _naive_bayes(table: Any, targets: npt.NDArray[Any], added: float) -> Layer:
@@ -121,7 +127,7 @@ def _against_the_rest(
     ratios = np.log(p / p.sum()) - np.log(q / q.sum())
     scaled = table.copy()
     scaled.data = table.data * ratios[table.indices]
-    found = LinearSVC(C=cost, random_state=0).fit(scaled, positive)
+    found = LinearSVC(C=cost, random_state=0, max_iter=_ROUNDS).fit(scaled, positive)
     weight = found.coef_.ravel()
     mixed = (1 - interpolation) * np.abs(weight).mean() + interpolation * weight
     return ratios * mixed, float(found.intercept_[0])
@@ -142,7 +148,7 @@ def _side_by_side(config: BowConfig, table: Any, positive: npt.NDArray[np.bool_]
     if config.classifier == "naive-bayes":
         return _naive_bayes(table, targets, added)
     if config.classifier == "nbsvm":
-        return _nbsvm(table, targets, cost, added, config.interpolation)
+        return _nbsvm(table, targets, cost, added, _mixed(config))
     return _logistic(table, targets, cost)
 
 

@@ -39,7 +39,8 @@ class BowConfig:
         cost: of errors against large weights, C of logistic regression and of the support vector machine, 1/alpha of
             ridge.
         added: to every count, by naive Bayes and for the ratios of nbsvm.
-        interpolation: of nbsvm, 0 for its ratios alone and 1 for its support vector machine alone.
+        interpolation: of nbsvm, 0 for its ratios alone and 1 for its support vector machine alone; 0.25 where there is
+            no validation part.
         hidden_units: of mlp.
     """
 
@@ -54,7 +55,7 @@ class BowConfig:
     most_ngrams: int | None = None
     cost: float | None = None
     added: float | None = None
-    interpolation: float = 0.25
+    interpolation: float | None = None
     hidden_units: int = 64
 
     def __post_init__(self) -> None:
@@ -73,7 +74,7 @@ class BowConfig:
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise ConfigurationError(f"{name} is out of range", expected="above 0", got=str(value))
-        if not 0 <= self.interpolation <= 1:
+        if self.interpolation is not None and not 0 <= self.interpolation <= 1:
             raise ConfigurationError("interpolation is out of range", expected="0 to 1", got=str(self.interpolation))
 
 

@@ -3,7 +3,8 @@
 The search goes along one axis after the other, for every classifier by itself: n-grams, weighting, then the number that
 holds weights down, by factors of the square root of 10 as long as that helps; words with punctuation marks last. What
 is right most often on the validation part wins, of equals the lower loss (for numbers the lower squared error, for sets
-of labels the lower loss). Every setting that was tried is kept.
+of labels the lower loss). Every setting that was tried is kept. Of nbsvm the interpolation is looked for as well, and
+then its number once more.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ _COSTS: dict[str, dict[str, float]] = {
     "nbsvm": dict.fromkeys(get_args(Weighting), 1.0),
     "ridge": dict.fromkeys(get_args(Weighting), 1.0),
 }
+_INTERPOLATIONS = (0.25, 0.5, 1.0)
 _ADDED = {"naive-bayes": 0.316, "nbsvm": 1.0}
 
 
@@ -137,6 +139,10 @@ class BowTask:
             best = self._climb(best, "added")
         if classifier in _COSTS and self._config.cost is None:
             best = self._climb(best, "cost")
+        if classifier == "nbsvm" and self._config.interpolation is None:
+            for share in _INTERPOLATIONS[1:]:
+                best = self._better(best, replace(best.setting, interpolation=share))
+            best = self._climb(best, "cost") if self._config.cost is None else best
         if self._config.tokens is None and best.setting.word_ngrams != "0":
             self._better(best, replace(best.setting, tokens="marks"))
 
@@ -172,6 +178,7 @@ class BowTask:
                 classifier=classifier,
                 weighting=self._weightings(classifier)[0],
                 tokens=config.tokens or "words",
+                interpolation=_INTERPOLATIONS[0] if config.interpolation is None else config.interpolation,
                 word_ngrams=words,
                 char_ngrams=characters,
                 most_ngrams=config.most_ngrams or (_PERCEPTRON if classifier == "mlp" else None),

@@ -86,6 +86,8 @@ class Tried:
             numbers.append(f"added {setting.added:.4g}")
         if setting.classifier not in ("naive-bayes", "mlp"):
             numbers.append(f"C {setting.cost:.4g}")
+        if setting.classifier == "nbsvm":
+            numbers.append(f"interpolation {setting.interpolation:g}")
         return ", ".join([str(setting.classifier), " + ".join(parts), str(setting.weighting), *numbers])
 
 
