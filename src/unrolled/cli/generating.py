@@ -82,7 +82,7 @@ def sample_generator(
     # On a terminal a text must not move the cursor or change colours; a file gets it as it is.
     shown = printable if sys.stdout.isatty() else str
     for each in made:
-        before = "" if category is not None else f"{each.category}\t"
+        before = "" if category is not None or not each.category else f"{each.category}\t"
         sys.stdout.write(f"{before}{shown(each.text)}\n")
         sys.stdout.flush()
 

@@ -216,6 +216,9 @@ def test_what_is_wrong_is_said() -> None:
     model, known = build(), symbols()
     with pytest.raises(ConfigurationError, match="did you mean 'zero'"):
         write(model, known, "zeros")
+    with pytest.raises(ConfigurationError, match="unconditional"):
+        write(build(conditional=False), known, "x")
+    assert write(build(conditional=False), known, length=2).category == ""
     with pytest.raises(PromptError, match="'X'"):
         write(model, known, "x", prompt="aX")
     with pytest.raises(ConfigurationError, match="length"):

@@ -20,7 +20,7 @@ class Written:
     """A sequence that was made.
 
     Attributes:
-        category: of it.
+        category: of it; empty where the model is unconditional.
         text: with the prompt.
         ended: whether it ended by itself, and not at the longest length.
         nats: -ln p of what was made, by the model itself at temperature 1, the end included where it ended.
@@ -54,7 +54,7 @@ def write(
         sampler: how symbols are chosen.
 
     Raises:
-        ConfigurationError: there is no such category, or a length below 0.
+        ConfigurationError: there is no such category, the model knows none, or a length below 0.
         PromptError: the prompt has something that the model does not know.
         DivergenceError: the model gives something that is not a number.
     """
@@ -62,6 +62,10 @@ def write(
     if length < 0:
         raise ConfigurationError("length is a number of symbols", expected="at least 0", got=str(length))
     numbers, vocabulary = uniforms(sampler.seed), symbols.vocabulary
+    if category is not None and not model.config.conditional:
+        raise ConfigurationError(
+            "the model is unconditional: it makes sequences of no category in particular", fix="leave the category out"
+        )
     if category is None:
         shares: Floats = np.array(symbols.counts, np.float64) / sum(symbols.counts)
         category = symbols.categories[choose(shares, numbers.random())]
@@ -91,4 +95,4 @@ def write(
         made.append(symbol)
         out, state = steps.step(torch.tensor([symbol], device=model.device), kind, state)
         row = out[0].double().cpu().numpy()
-    return Written(category, vocabulary.decode(made), ended, nats)
+    return Written(category if model.config.conditional else "", vocabulary.decode(made), ended, nats)
