@@ -43,6 +43,10 @@ RECIPES: dict[str, tuple[str, ...]] = {
         *("--optimizer", "sgd", "--learning-rate", "3", "--schedule", "falling", "--fall-after", "1"),
         *("--fall-factor", "0.7", "--steps", "42", "--dropout", "0.1", "--decayed", "all"),
     ),
+    "shuffled blocks": (
+        *("--cell", "gru", "--shuffle-block", "40", "--documents", "reset", "--dropout", "0.2", "--steps", "42"),
+        *("--average", "exponential", "--random-lengths"),
+    ),
     "accumulated, with momentum": (
         *("--cell", "gru-reset-before", "--layers", "1", "--accumulate", "2", "--optimizer", "sgd"),
         *("--learning-rate", "0.3", "--steps", "42", "--residual"),
