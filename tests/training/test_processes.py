@@ -88,6 +88,14 @@ def last(run: Path) -> int:
     [
         (2, ("--accumulate", "2", "--documents", "reset", "--clip-norm", "0.1", "--cell", "rnn")),
         (3, ("--reduction", "sum", "--optimizer", "sgd", "--learning-rate", "0.001")),
+        (2, ("--random-lengths", "--average", "exponential", "--average-decay", "0.8", "--shuffle-block", "60")),
+        (
+            2,
+            (
+                *("--random-lengths", "--average", "triggered", "--nonmonotone", "0"),
+                *("--optimizer", "sgd", "--learning-rate", "3", "--schedule", "constant", "--warmup", "0"),
+            ),
+        ),
     ],
 )
 def test_the_curves_of_one_and_of_several_agree(
@@ -112,12 +120,15 @@ def test_the_curves_of_one_and_of_several_agree(
     assert json.loads((tmp_path / "together" / "config.json").read_text())["measured"]["processes"] == count
 
 
-@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize(
+    ("victim", "more"),
+    [(0, ()), (1, ("--random-lengths", "--average", "exponential", "--shuffle-block", "60"))],
+)
 def test_one_is_killed_the_other_says_so_and_the_run_goes_on_exactly(
-    group: Group, start: Callable[..., Any], corpus: Path, tmp_path: Path, victim: int
+    group: Group, start: Callable[..., Any], corpus: Path, tmp_path: Path, victim: int, more: tuple[str, ...]
 ) -> None:
     # With a constant rate the updates do not depend on the budget.
-    options = (*START, "--dropout", "0.3", "--checkpoint-every", "4", "--schedule", "constant")
+    options = (*START, "--dropout", "0.3", "--checkpoint-every", "4", "--schedule", "constant", *more)
     harmed = tmp_path / "harmed"
     processes = group("train", "lm", corpus, *options, "--steps", "100000", "--run", "harmed")
     wait_until(lambda: last(harmed) >= 8)
