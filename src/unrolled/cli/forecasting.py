@@ -89,9 +89,10 @@ def demo_forecast(
 
     with Screen() as screen:
         trained = verb(run, minutes=minutes, listener=screen)
-        report = open_task(trained.run, listener=screen).evaluate("test")
+        opened = open_task(trained.run, listener=screen)
+        report = opened.evaluate("test")
     if not json:
-        print("\non the test part, which it never saw:")
+        print(f"\non the test part, which it never saw: {opened.kind.summary(report)}")
         show_report(report)
     print_trained_task(trained, json)
 

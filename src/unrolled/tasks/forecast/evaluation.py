@@ -182,7 +182,7 @@ _SHOWN = ("scaled_mae", "scaled_mse", "mae", "rmse", "smape", "mase", "mape")
 
 
 def report_lines(report: Mapping[str, Any]) -> list[str]:
-    """What `evaluate` found, for people: the skill first."""
+    """What `evaluate` found, for people, after its summary: the skill first."""
     made = ["skill (1 - error / error of the other; 95 % interval by bootstrap), of the mean absolute error:"]
     for name, skill in report["skill"].items():
         if skill["mae"] is None:
@@ -191,7 +191,6 @@ def report_lines(report: Mapping[str, Any]) -> list[str]:
         between = "" if skill["low"] is None else f"  ({100 * skill['low']:+.1f} to {100 * skill['high']:+.1f})"
         square = "" if skill["mse"] is None else f"; of squares {100 * skill['mse']:+.1f} %"
         made.append(f"  against {_the(name)}: {100 * skill['mae']:+.1f} %{between}{square}")
-    made.append(report["verdict"])
     made.append("")
     made.append(f"{'':<16}" + "".join(f"{name:>12}" for name in _SHOWN))
     for name, found in {"this forecaster": report, **report["opponents"]}.items():
