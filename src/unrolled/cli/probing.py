@@ -50,7 +50,7 @@ def memory(
     steps: Annotated[
         Whole | None, Parameter(help="The same in updates: the figures then follow from the seed.")
     ] = None,
-    hidden_size: Annotated[Whole | None, Parameter(help="Units of a layer; 64 if not given.")] = None,
+    hidden_size: Annotated[Whole | None, Parameter(help="Units of a layer; 96 if not given.")] = None,
     layers: Annotated[Whole | None, Parameter(help="Layers of the cell; 2 if not given.")] = None,
     batch: Annotated[Whole | None, Parameter(help="Sequences of an update; 64 if not given.")] = None,
     learning_rate: Annotated[float | None, Parameter(help="The highest; 0.003 if not given.")] = None,
