@@ -69,6 +69,9 @@ def test_tables_have_columns_of_any_name_or_none(tmp_path: Path) -> None:
     assert "no column 'reviews'" in said
     assert "did you mean 'review'?" in said
     assert "line 2" in said
+    assert "--text" in said
+    (tmp_path / "c.csv").write_text("text;label\nfine;1\n")
+    assert "semicolons are read as text" in fails(tmp_path / "c.csv")
     # That a column is not there is never passed over.
     assert "did you mean 'stars'?" in fails(tmp_path / "a.csv", text="review", label="star", bad_rows="skip")
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from unrolled.data.compressed import SUFFIXES
 from unrolled.data.labelled_configuration import LabelledConfig
-from unrolled.data.tables import TableFormat, read_rows, table_format
+from unrolled.data.tables import Row, TableFormat, read_rows, table_format
 from unrolled.data.text import Source, read_lines, read_text
 from unrolled.errors import ConfigurationError, DataError, nearest
 
@@ -97,11 +97,26 @@ class Table(Format):
             for row in read_rows(source, self.kind, columns=columns, errors=config.errors, bad=bad):
                 if first:
                     # That a column is not there is said of the first row; later ones may leave theirs out.
-                    row.get(config.text)
+                    _check_column(row, config.text, "--text")
                     if labelled:
-                        row.get(config.label)
+                        _check_column(row, config.label, "--label")
                     first = False
                 yield Item(row.values.get(config.text), row.values.get(config.label), source, row.line)
+
+
+def _check_column(row: Row, column: str, option: str) -> None:
+    """Raise a `DataError` where a table has no column of a name, with the option that names another."""
+    if column in row.values:
+        return
+    fix = f"name the column with {option}; {nearest(column, row.values)}"
+    if len(row.values) == 1 and ";" in next(iter(row.values)):
+        fix = "separate the fields by commas, or tabs in a .tsv file: semicolons are read as text"
+    raise DataError(
+        f"there is no column {column!r}",
+        expected=f"one of {', '.join(map(repr, row.values))}",
+        where=row.where,
+        fix=fix,
+    )
 
 
 class Folders(Format):
