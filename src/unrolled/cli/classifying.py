@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from unrolled.cli.folding import fold_task
 from unrolled.cli.options import check_of_network, given, options_of
 from unrolled.cli.printing import print_trained_task
 from unrolled.cli.screen import Screen, printable, stdout_console
@@ -15,10 +16,12 @@ from unrolled.data.labelled_configuration import LabelledConfig
 from unrolled.errors import ConfigurationError
 from unrolled.tasks.bow.configuration import BowConfig
 from unrolled.tasks.classify.configuration import DEFAULTS, ClassifierConfig
+from unrolled.tasks.classify.reading_configuration import ReadingConfig
 
 __all__ = ["demo_classify", "show_report", "train_classify"]
 
 _DataOptions = options_of(LabelledConfig, "Data")
+_ReadingOptions = options_of(ReadingConfig, "Letters and pictures")
 _ModelOptions = options_of(ClassifierConfig, "Network")
 _TrainingOptions = training_options(DEFAULTS)
 _BowOptions = options_of(BowConfig, "Bag of words (with --model bow)")
@@ -41,6 +44,7 @@ def train_classify(
     ] = None,
     kind: Annotated[Literal["network", "bow"], Parameter(name="--model", help="What is trained.")] = "network",
     data: Annotated[_DataOptions, Flat] = _DataOptions(),  # type: ignore[valid-type]  # noqa: B008
+    reading: Annotated[_ReadingOptions, Flat] = _ReadingOptions(),  # type: ignore[valid-type]  # noqa: B008
     model: Annotated[_ModelOptions, Flat] = _ModelOptions(),  # type: ignore[valid-type]  # noqa: B008
     training: Annotated[_TrainingOptions, Flat] = _TrainingOptions(),  # type: ignore[valid-type]  # noqa: B008
     bow: Annotated[_BowOptions, Flat] = _BowOptions(),  # type: ignore[valid-type]  # noqa: B008
@@ -55,6 +59,10 @@ def train_classify(
     check_of_network(bow, "a bag of words", "bow")
     from unrolled.verbs.supervised import train_task
 
+    options = given(data, reading, model, training)
+    if options.get("folds") and not options.get("fold"):
+        fold_task("classify", paths or [], run, options, json)
+        return
     with Screen() as screen:
         trained = train_task(
             "classify",
@@ -65,7 +73,7 @@ def train_classify(
             run=run,
             init_from=init_from,
             listener=screen,
-            **given(data, model, training),
+            **options,
         )
     print_trained_task(trained, json)
 

@@ -21,7 +21,10 @@ from unrolled.errors import DataError, nearest
 __all__ = ["INPUTS", "Input", "cut_down", "find_input", "read_input"]
 
 INPUTS: dict[str, str] = {
+    "letters": "unrolled.data.letter_inputs:LetterInput",
+    "pictures": "unrolled.data.picture_inputs:PictureInput",
     "text": "unrolled.data.text_inputs:TextInput",
+    "vectors": "unrolled.data.vector_inputs:VectorInput",
 }
 """Where each is, by its name."""
 

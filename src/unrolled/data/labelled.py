@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from unrolled.data.alphabets import find_alphabet
 from unrolled.data.labelled_configuration import LabelledConfig, Target
-from unrolled.data.labelled_formats import Format, Item, find_format
+from unrolled.data.labelled_formats import Format, Item, all_formats, find_format
 from unrolled.data.store import Part
 from unrolled.data.tables import table_format
 from unrolled.data.text import Source
@@ -127,6 +128,8 @@ def read_labelled(
         try:
             value = _read_input(item) if labelled else _read_any(item)
             label = _read_given(item, config, labelled)
+            if config.alphabet is not None and isinstance(value, str):
+                value = _read_letters(value, config.alphabet, item)
         except _Missing as missing:
             bad(missing.error, missing.reason)
             continue
@@ -162,6 +165,8 @@ def read_unlabelled(
         DataError: a file is not as its format says, with file and line.
         ConfigurationError: there is no such format.
     """
+    if form is None:
+        form = next((kind.name for kind in all_formats() if kind.input != "text" and kind.suits(sources, config)), None)
     if form is None:
         tables = all(table_format(source) is not None for source in sources)
         form = "table" if tables else "lines" if len(sources) == 1 else "folders"
@@ -201,6 +206,17 @@ def _read_input(item: Item) -> Any:
         error = DataError(problem, expected="a string", got=_shown(value), where=item.where, fix=_SKIP)
         raise _Missing("no text", error)
     raise _Missing("empty", DataError("the example is empty", expected="a text", where=item.where, fix=_SKIP))
+
+
+def _read_letters(text: str, alphabet: str, item: Item) -> Any:
+    """The numbers of the letters of a sequence; see `data.alphabets`."""
+    try:
+        codes = find_alphabet(alphabet).encode(text, item.where)
+        if not len(codes):
+            raise DataError("the sequence has no letter", where=item.where, fix=_SKIP)
+    except DataError as error:
+        raise _Missing("a letter outside the alphabet", error) from None
+    return codes
 
 
 def _read_any(item: Item) -> Any:

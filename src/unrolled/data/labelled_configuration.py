@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, get_args
 
+from unrolled.data.alphabets import find_alphabet
 from unrolled.data.configuration import DecodingErrors, Splitter, TextConfig, Unit
+from unrolled.data.images import Scan
 from unrolled.errors import ConfigurationError, nearest
 
 __all__ = ["BadRows", "Case", "Cut", "LabelledConfig", "Target"]
@@ -47,7 +49,19 @@ class LabelledConfig:
         split: train/valid/test, in percent of the examples, three numbers that add up to 100; drawn so that every label
             has its share in each.
         split_seed: of that drawing.
-        hold_out: percent of the training files that is held out to validate on where --train comes without --valid.
+        hold_out: percent of the training files that is held out to validate on where --train comes without --valid; of
+            the examples that a fold is not tested on.
+        folds: cross-validation: so many parts of the examples, each tested on once.
+        fold: which of them is tested on, from 1; all, one run after the other, if not given.
+        alphabet: dna, rna, protein, or letters: and letters of your own; examples are then sequences over it.
+        negatives: shuffled sequences that are made of each one, where all have the same label.
+        shuffle: these keep how often every stretch of so many letters stands there.
+        images: how pictures are read: rows (a row a time step), pixels (one by one) or permuted (in an order that is
+            drawn once).
+        images_seed: of that order.
+        series: with format series, the column that says which series a row belongs to.
+        time: its column of the time, which is left out.
+        features: its columns of numbers, with commas between them; all others if not given.
     """
 
     text: str = "text"
@@ -68,6 +82,16 @@ class LabelledConfig:
     split: str = "80/10/10"
     split_seed: int = 0
     hold_out: float = 10.0
+    folds: int | None = None
+    fold: int | None = None
+    alphabet: str | None = None
+    negatives: int = 0
+    shuffle: int = 2
+    images: Scan = "rows"
+    images_seed: int = 0
+    series: str = "series"
+    time: str = "time"
+    features: str | None = None
 
     def __post_init__(self) -> None:
         for name, kind in _CHOICES.items():
@@ -82,6 +106,17 @@ class LabelledConfig:
             )
         if not 0 <= self.hold_out < 100:
             raise ConfigurationError("hold_out is a percentage", expected="from 0 to below 100", got=str(self.hold_out))
+        for name, least in (("folds", 2), ("fold", 1), ("negatives", 0), ("shuffle", 1), ("images_seed", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigurationError(f"{name} is out of range", expected=f"at least {least}", got=str(value))
+        if self.fold is not None and self.fold > (self.folds or 0):
+            expected = f"from 1 to {self.folds}" if self.folds else "the number of folds too (--folds 10)"
+            raise ConfigurationError("there is no such fold", expected=expected, got=str(self.fold))
+        if self.alphabet is not None:
+            find_alphabet(self.alphabet)
+        elif self.negatives:
+            raise ConfigurationError("negatives are shuffled sequences over an alphabet", fix="add --alphabet dna")
         if not self.separator:
             raise ConfigurationError("the separator of labels is empty", expected="a sign or more, such as ;")
         if self.splitter is not None and self.unit not in (None, "word"):
@@ -111,4 +146,5 @@ _CHOICES = {
     "splitter": Splitter,
     "case": Case,
     "cut": Cut,
+    "images": Scan,
 }

@@ -18,7 +18,20 @@ from unrolled.data.tables import Row, TableFormat, read_rows, table_format
 from unrolled.data.text import Source, read_lines, read_text
 from unrolled.errors import ConfigurationError, DataError, nearest
 
-__all__ = ["FORMATS", "Bad", "Files", "FirstWord", "Folders", "Format", "Item", "Lines", "Table", "find_format"]
+__all__ = [
+    "FORMATS",
+    "Bad",
+    "Files",
+    "FirstWord",
+    "Folders",
+    "Format",
+    "Item",
+    "Lines",
+    "Table",
+    "all_formats",
+    "find_format",
+    "input_of",
+]
 
 Bad = Callable[[DataError], None]
 """What is told of a row that cannot be read: it raises the error, or counts it."""
@@ -64,6 +77,10 @@ class Format(ABC):
     @abstractmethod
     def fits(self, sources: Sequence[Source]) -> bool:
         """Whether files look like it, by their names and where they lie."""
+
+    def suits(self, sources: Sequence[Source], config: LabelledConfig) -> bool:
+        """Whether files look like it, or it was named for those that were trained on."""
+        return self.name == config.format or self.fits(sources)
 
     @abstractmethod
     def read(self, sources: Sequence[Source], config: LabelledConfig, bad: Bad, labelled: bool) -> Iterator[Item]:
@@ -197,7 +214,28 @@ FORMATS: list[Format] = [
     FirstWord(),
     Lines(),
 ]
-"""All formats; the first that fits is taken where none is named."""
+"""Those of texts; the first that fits is taken where none is named."""
+
+
+def all_formats() -> list[Format]:
+    """Those of sequences that are no texts, then those of texts."""
+    from unrolled.data.sequence_formats import SEQUENCE_FORMATS  # which derive from `Format`
+
+    return [*SEQUENCE_FORMATS, *FORMATS]
+
+
+def input_of(sources: Sequence[Source], config: LabelledConfig) -> str:
+    """What of `data.inputs.INPUTS` files are read as.
+
+    Raises:
+        ConfigurationError: an alphabet is given for what has no letters.
+    """
+    found = find_format(sources, config)
+    if config.alphabet is None:
+        return found.input
+    if found.input not in ("text", "letters"):
+        raise ConfigurationError(f"an alphabet is for sequences of letters, not for {found.about}", got=found.name)
+    return "letters"
 
 
 def find_format(sources: Sequence[Source], config: LabelledConfig) -> Format:
@@ -211,11 +249,11 @@ def find_format(sources: Sequence[Source], config: LabelledConfig) -> Format:
         ConfigurationError: there is no such format.
     """
     if config.format != "auto":
-        names = {kind.name: kind for kind in FORMATS}
+        names = {kind.name: kind for kind in all_formats()}
         if config.format not in names:
             raise ConfigurationError(f"there is no format {config.format!r}", fix=nearest(config.format, names))
         return names[config.format]
-    return next(kind for kind in FORMATS if kind.fits(sources))
+    return next(kind for kind in all_formats() if kind.fits(sources))
 
 
 def _stem(source: Source) -> str:

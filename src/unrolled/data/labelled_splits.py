@@ -8,10 +8,12 @@ from fractions import Fraction
 
 import numpy as np
 
+from unrolled.data.folds import folded
 from unrolled.data.labelled import Labelled, read_labelled
 from unrolled.data.labelled_configuration import LabelledConfig
 from unrolled.data.store import PARTS, Part, SplitSources
 from unrolled.data.vocabulary import IntArray
+from unrolled.errors import ConfigurationError
 
 __all__ = ["read_parts", "stratified"]
 
@@ -29,8 +31,16 @@ def read_parts(
     parts: dict[Part, Labelled] = {part: Labelled() for part in PARTS}
     if sources.text:
         examples = read_labelled(sources.text, config, told=told)
-        drawn = stratified(_strata(examples, config), config.shares, config.split_seed)
+        strata = _strata(examples, config)
+        if config.folds is not None and config.fold is not None:
+            drawn = folded(strata, config.folds, config.fold, config.hold_out, config.split_seed)
+        else:
+            drawn = stratified(strata, config.shares, config.split_seed)
         parts = {part: examples.select(rows) for part, rows in drawn.items()}
+    elif config.fold is not None:
+        raise ConfigurationError(
+            "folds are made of all examples together", got="--train", fix="give the files without --train"
+        )
     else:
         for part in PARTS:
             if files := getattr(sources, part):

@@ -76,6 +76,8 @@ def summarise(report: Mapping[str, Any]) -> str:
         first = f"micro F1 {report['micro_f1']:.4f}, macro F1 {report['macro_f1']:.4f}"
         return f"{first}, all labels right {report['subset_accuracy']:.4f}, {report['loss']:.4f} nats a label; {count}"
     first = f"accuracy {report['accuracy']:.4f}, macro F1 {report['macro_f1']:.4f}"
+    if len(report["classes"]) == 2 and report["roc_area"] is not None:
+        first += f", ROC area {report['roc_area']:.4f}"
     return f"{first}, {report['loss']:.4f} nats, calibration error {report['calibration_error']:.4f}; {count}"
 
 

@@ -14,8 +14,9 @@ import torch
 from unrolled.data.inputs import Input, find_input, read_input
 from unrolled.data.labelled import Labelled, duplicates, find_labels, known_labels, unread_files
 from unrolled.data.labelled_configuration import LabelledConfig, Target
-from unrolled.data.labelled_formats import find_format
+from unrolled.data.labelled_formats import input_of
 from unrolled.data.labelled_splits import read_parts
+from unrolled.data.negatives import add_negatives
 from unrolled.data.ragged import Ragged
 from unrolled.data.store import Part, SplitSources
 from unrolled.data.text_inputs import TextInput
@@ -61,7 +62,7 @@ class Schema:
         Raises:
             DataError: the numbers of the training part are all the same.
         """
-        kind = find_input(find_format(train.sources, config).input)
+        kind = find_input(input_of(train.sources, config))
         if symbols is None:
             found = kind.fit(train.inputs, config)
         elif kind is TextInput:
@@ -162,7 +163,8 @@ def prepare(
     told: Callable[[int, int, str], None] | None = None,
 ) -> Prepared:
     """Read the examples of all parts; see `tasks.kinds.Kind.prepare`."""
-    parts = read_parts(sources, config, told)
+    fitting = vocabulary is None or "language_model" in vocabulary
+    parts = add_negatives(read_parts(sources, config, told), config, fitting=fitting)
     schema, symbols = None, None
     if vocabulary is not None and "language_model" in vocabulary:
         symbols = Vocabulary.from_json(vocabulary["language_model"], "the language model")

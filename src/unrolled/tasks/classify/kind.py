@@ -11,12 +11,15 @@ from unrolled.data.store import Part, SplitSources
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.tasks.bow.kind import Bow
 from unrolled.tasks.classify.answers import answers, evaluate, summarise
+from unrolled.tasks.classify.building import build_classifier
 from unrolled.tasks.classify.configuration import DEFAULTS, FINETUNING, ClassifierConfig
 from unrolled.tasks.classify.defaults import choose_network
 from unrolled.tasks.classify.examples import LabelledExamples, Schema, prepare
+from unrolled.tasks.classify.letter_opponents import letter_opponent
 from unrolled.tasks.classify.model import Classifier
+from unrolled.tasks.classify.reading_configuration import ReadingConfig
 from unrolled.tasks.classify.starting import follow, hand_over
-from unrolled.tasks.kinds import Chosen, Options, Prepared
+from unrolled.tasks.kinds import Chosen, Kind, Options, Prepared
 from unrolled.tasks.labelled_kind import LabelledKind
 from unrolled.tasks.language_model import LanguageModel
 from unrolled.tasks.supervised import Examples, SupervisedModel
@@ -30,7 +33,11 @@ class Classify(LabelledKind):
     name = "classify"
     about = "a label for a sequence"
     loss = "nats a label"
-    sections: ClassVar[dict[str, type[Any]]] = {"data": LabelledConfig, "model": ClassifierConfig}
+    sections: ClassVar[dict[str, type[Any]]] = {
+        "data": LabelledConfig,
+        "reading": ReadingConfig,
+        "model": ClassifierConfig,
+    }
     defaults: ClassVar[dict[str, Any]] = DEFAULTS
     finetuning: ClassVar[dict[str, Any]] = FINETUNING
 
@@ -41,7 +48,9 @@ class Classify(LabelledKind):
         vocabulary: Mapping[str, Any] | None = None,
         told: Callable[[int, int, str], None] | None = None,
     ) -> Prepared:
-        return prepare(sources, cast("LabelledConfig", options["data"]), vocabulary, told)
+        prepared = prepare(sources, cast("LabelledConfig", options["data"]), vocabulary, told)
+        cast("ReadingConfig", options["reading"]).check(Schema.read(prepared.vocabulary).input)
+        return prepared
 
     def choose(self, equations: Equations, options: Options, prepared: Prepared, work: float) -> Chosen:
         schema = Schema.read(prepared.vocabulary)
@@ -53,16 +62,7 @@ class Classify(LabelledKind):
     def build(self, equations: Equations, options: Options, vocabulary: Mapping[str, Any]) -> SupervisedModel:
         schema = Schema.read(vocabulary)
         config = cast("ClassifierConfig", options["model"])
-        return Classifier(
-            equations,
-            config,
-            classes=max(1, len(schema.labels)),
-            symbols=schema.input.symbols,
-            inputs=schema.input.width,
-            target=schema.target,
-            unknown=schema.input.unknown,
-            weights=None if schema.target == "number" else config.weights(schema.labels, schema.counts),
-        )
+        return build_classifier(equations, config, cast("ReadingConfig", options["reading"]), schema)
 
     def follow(self, model: LanguageModel, vocabulary: Vocabulary) -> dict[str, Any]:
         return follow(model, vocabulary)
@@ -95,9 +95,12 @@ class Classify(LabelledKind):
         vocabulary: Mapping[str, Any],
         told: Callable[[int, int, str], None] | None = None,
     ) -> Prepared:
-        return Bow().prepare(sources, options, vocabulary, told)
+        kind: Kind = self if Schema.read(vocabulary).input.name == "letters" else Bow()
+        return kind.prepare(sources, options, vocabulary, told)
 
     def opponent(
         self, prepared: Prepared, part: Part, options: Options, told: Callable[[str], None] | None = None
     ) -> dict[str, Any]:
+        if "input" in prepared.vocabulary:
+            return letter_opponent(prepared, part, cast("ReadingConfig", options["reading"]), told)
         return {"target": options["data"].target, **Bow().opponent(prepared, part, options, told)}
