@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ import numpy as np
 import pytest
 
 from unrolled.data.images import write_idx
-from unrolled.errors import ConfigurationError, DataError
+from unrolled.errors import ConfigurationError, DataError, RunError
 from unrolled.runs.checkpoints import load
 from unrolled.runs.directory import Run
 from unrolled.verbs.crossvalidating import cross_validate
+from unrolled.verbs.demo_images import demo_images
 from unrolled.verbs.supervised import open_task, train_task
 from unrolled.verbs.training import resume
 
@@ -187,6 +189,17 @@ def test_options_for_something_else(fasta, tmp_path):
     for wrong in ({"alphabet": "dna"}, {"kmer": 3}):
         with pytest.raises(ConfigurationError):
             train_task("classify", str(tmp_path / "a.npz"), run=tmp_path / "run", steps=1, **wrong, **QUICK)
+
+
+def test_the_demo_of_digits(tmp_path):
+    pytest.importorskip("sklearn")
+    trained = demo_images(tmp_path / "demo", minutes=0.005)
+    opened = open_task(trained.run)
+    assert opened.run.vocabulary["input"]["shape"] == [8, 8, 1]
+    assert opened.evaluate("test")["examples"] == 180
+    shutil.rmtree(tmp_path / "demo")
+    with pytest.raises(RunError, match="would replace"):
+        demo_images(tmp_path / "demo", minutes=0.005)
 
 
 def test_every_example_is_tested_once(fasta, tmp_path):

@@ -43,6 +43,7 @@ _DEMOS = {
     "lm": ("unrolled.cli.commands:demo", "Python's own source code, learnt for two minutes; what `demo` alone does."),
     "next": ("unrolled.cli.next_items:demo_next", "What is looked at next in a shop that does not exist."),
     "classify": ("unrolled.cli.classifying:demo_classify", "What a sentence of Python's documentation is about."),
+    "images": ("unrolled.cli.picturing:demo_images", "Handwritten digits, read row by row."),
     "forecast": ("unrolled.cli.forecasting:demo_forecast", "The consumption of three sites, made, a day ahead."),
     "tag": ("unrolled.cli.tagging:demo_tag", "What every word of a line of Python is."),
     "generate": (
