@@ -28,7 +28,7 @@ def folds_of(labels: Sequence[Hashable], folds: int, seed: int) -> IntArray:
         ConfigurationError: there are fewer than two folds, or more than examples.
 
     >>> folds_of(["a", "b"] * 3, 3, seed=0).tolist()
-    [1, 2, 2, 0, 0, 1]
+    [2, 2, 0, 0, 1, 1]
     """
     if not 2 <= folds <= len(labels):
         raise ConfigurationError(

@@ -70,7 +70,7 @@ def stratified(labels: Sequence[Hashable], shares: Sequence[float | Fraction], s
         seed: the parts follow from it and the labels alone.
 
     >>> {part: rows.tolist() for part, rows in stratified(["a", "b"] * 5, (60, 20, 20), seed=1).items()}
-    {'train': [2, 3, 4, 5, 8, 9], 'valid': [0, 1], 'test': [6, 7]}
+    {'train': [0, 3, 5, 6, 7, 8], 'valid': [1, 4], 'test': [2, 9]}
     """
     numbers: dict[Hashable, int] = {}
     classes = np.array([numbers.setdefault(label, len(numbers)) for label in labels], np.int64)
