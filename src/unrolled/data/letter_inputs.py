@@ -38,10 +38,6 @@ class LetterInput(Input):
         return cls(find_alphabet(config.alphabet))
 
     @property
-    def symbols(self) -> int:
-        return len(self.alphabet.symbols)
-
-    @property
     def about(self) -> str:
         return f"{len(self.alphabet.letters)} letters of {self.alphabet.name}"
 

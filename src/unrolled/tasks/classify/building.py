@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from unrolled.cells import Equations
@@ -14,7 +15,9 @@ from unrolled.tasks.classify.model import Classifier
 from unrolled.tasks.classify.pictures import PictureClassifier
 from unrolled.tasks.classify.reading_configuration import ReadingConfig
 
-__all__ = ["build_classifier"]
+__all__ = ["build_classifier", "with_letters"]
+
+_VECTOR = 64  # units of a stretch of letters that is a symbol
 
 
 def build_classifier(
@@ -39,3 +42,10 @@ def build_classifier(
     if isinstance(found, PictureInput):
         return PictureClassifier(equations, config, found, move=reading.move, **shared)
     return Classifier(equations, config, symbols=found.symbols, inputs=found.width, unknown=found.unknown, **shared)
+
+
+def with_letters(config: ClassifierConfig, reading: ReadingConfig) -> ClassifierConfig:
+    """The network with a vector for each stretch of letters where that is a symbol, unless its size is given."""
+    if reading.stretch == "symbol" and config.embedding_size is None:
+        return replace(config, embedding_size=_VECTOR)
+    return config

@@ -11,7 +11,7 @@ from unrolled.data.store import Part, SplitSources
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.tasks.bow.kind import Bow
 from unrolled.tasks.classify.answers import answers, evaluate, summarise
-from unrolled.tasks.classify.building import build_classifier
+from unrolled.tasks.classify.building import build_classifier, with_letters
 from unrolled.tasks.classify.configuration import DEFAULTS, FINETUNING, ClassifierConfig
 from unrolled.tasks.classify.defaults import choose_network
 from unrolled.tasks.classify.examples import LabelledExamples, Schema, prepare
@@ -54,7 +54,7 @@ class Classify(LabelledKind):
 
     def choose(self, equations: Equations, options: Options, prepared: Prepared, work: float) -> Chosen:
         schema = Schema.read(prepared.vocabulary)
-        model = cast("ClassifierConfig", options["model"])
+        model = with_letters(cast("ClassifierConfig", options["model"]), cast("ReadingConfig", options["reading"]))
         network, batch, rate = choose_network(equations, model, prepared.parts["train"].lengths, schema, work)
         data = schema.input.chosen(cast("LabelledConfig", options["data"]))
         return Chosen({**options, "data": data, "model": network}, batch, rate)
