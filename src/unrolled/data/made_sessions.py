@@ -26,7 +26,7 @@ _START = 1_700_000_000.0  # seconds: November 2023
 _LENGTH = 8.0  # events on average
 
 
-def make_sessions(sessions: int = 5000, *, items: int = 500, kinds: int = 10, seed: int = 0) -> Sessions:
+def make_sessions(sessions: int = 10_000, *, items: int = 200, kinds: int = 10, seed: int = 0) -> Sessions:
     """Sessions of two to forty events.
 
     Args:

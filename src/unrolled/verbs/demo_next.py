@@ -20,7 +20,7 @@ _EVERY = 60  # seconds between two events of a session
 
 
 def demo_next(
-    run: str | Path | None = None, *, minutes: float = 1.0, sessions: int = 5000, listener: Listener | None = None
+    run: str | Path | None = None, *, minutes: float = 1.0, sessions: int = 10_000, listener: Listener | None = None
 ) -> TrainedTask:
     """Train on made sessions: `data.made_sessions` says how they are made and what there is to learn.
 
@@ -46,7 +46,7 @@ def demo_next(
     )
 
 
-def write_sessions(path: Path, sessions: int = 5000, *, seed: int = 0) -> None:
+def write_sessions(path: Path, sessions: int = 10_000, *, seed: int = 0) -> None:
     """Made sessions as a table with the columns session, time (in seconds) and item.
 
     Raises:

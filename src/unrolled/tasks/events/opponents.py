@@ -45,7 +45,7 @@ class Opponents:
             if len(self._valid):
                 losses = {model.order: _nats(model, self._valid) for model in chains[1:]}
                 order = min(losses, key=lambda each: losses[each])
-            self._models[f"back-off, {order - 1} events"] = chains[order - 1]
+            self._models[f"back-off, {order - 1} event{'' if order == 2 else 's'}"] = chains[order - 1]
         return self._models
 
     def _fit(self) -> list[NGram]:
