@@ -26,7 +26,7 @@ from unrolled.tasks.tag.vocabulary import Tags
 
 __all__ = ["WindowClassifier", "fit_windows", "word_features"]
 
-_STRENGTHS = (0.3, 1.0, 3.0, 10.0)
+_STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0)
 _RADII = (0, 2, 5)
 _MOST_PASSES = 100
 _LEAST = 2  # times that a feature is seen in the training part
