@@ -78,7 +78,7 @@ class Kind(ABC):
         sections: the dataclass of each section of its options. "model" is one of them, whose fields `cell`, `layers`
             and `hidden_size` every task has.
         defaults: fields of `TrainingConfig` whose defaults are others for this task.
-        finetuning: the same where training starts from a language model's weights.
+        finetuning: options whose defaults are others where training starts from a language model's weights.
         ahead: whether it says what comes next of tables, a horizon long, and not something of each line.
     """
 
