@@ -96,8 +96,11 @@ class TextInput(Input):
         return Ragged.of((self._ids(text).astype(kind) for text in values), np.empty(0, kind))
 
     def _ids(self, text: str) -> IntArray:
-        # A lone surrogate, which JSON can spell and UTF-8 cannot, is left out by units without an unknown symbol.
-        ids = self.vocabulary.find(text.lower() if self.case == "fold" else text)[0]
+        text = text.lower() if self.case == "fold" else text
+        # Where all is known or unknown, nobody asks which words are not. What a unit without an unknown symbol cannot
+        # read (a lone surrogate, which JSON can spell and UTF-8 cannot) is left out.
+        known = self.vocabulary
+        ids = known.find(text)[0] if known.unknown is None else known.encode(text)
         if not len(ids):
             ids = np.array([self.vocabulary.unknown or 0], np.int64)
         found: IntArray = cut_down(ids, self.max_length, self.cut)
