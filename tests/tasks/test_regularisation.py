@@ -193,8 +193,6 @@ def test_evaluation_knows_nothing_of_them() -> None:
 def test_what_contradicts_itself_is_an_error() -> None:
     with pytest.raises(ConfigurationError, match="tied and embedding_dropout are of an embedding"):
         LanguageModelConfig(tied=True, embedding_size=0)
-    with pytest.raises(ConfigurationError, match="a vector for every symbol"):
-        LanguageModelConfig(tied=True, output="adaptive")
     with pytest.raises(ConfigurationError, match="say two things"):
         LanguageModelConfig(initial_std=0.1, initial_range=0.1)
     with pytest.raises(ConfigurationError, match="weight_drop is a probability"):

@@ -16,6 +16,7 @@ from unrolled.tasks.classify.answers import answers, describe, summarise
 from unrolled.tasks.classify.configuration import ClassifierConfig
 from unrolled.tasks.classify.examples import Schema, prepare
 from unrolled.tasks.classify.kind import Classify
+from unrolled.tasks.classify.reading_configuration import ReadingConfig
 
 TEXTS = ["so good", "bad", "good film", "so bad a film", "bad film indeed", "good"] * 4
 
@@ -71,7 +72,11 @@ def test_another_vocabulary_is_refused() -> None:
 def test_answers_are_those_of_each_alone(tmp_path: Path, target: Any) -> None:
     labels = [1, 2, 6] if target == "number" else ["pos", "neg", "pos"]
     prepared = prepare(table(tmp_path / "a.csv", labels), LabelledConfig(target=target))
-    options = {"data": LabelledConfig(target=target), "model": ClassifierConfig(hidden_size=5, embedding_size=3)}
+    options = {
+        "data": LabelledConfig(target=target),
+        "model": ClassifierConfig(hidden_size=5, embedding_size=3),
+        "reading": ReadingConfig(),
+    }
     model: Any = Classify().build(find_cell("gru"), options, prepared.vocabulary).eval()
     schema = Schema.read(prepared.vocabulary)
     texts = ["a much longer text than any other", "", "bad", "zzz", "good film", " "]
