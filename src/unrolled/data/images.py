@@ -5,6 +5,7 @@ Axes: n pictures, T time, D numbers a time step.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -199,7 +200,7 @@ def scanned(pixels: _Bytes, scan: Scan, order: Sequence[int] | IntArray | None =
         raise ConfigurationError(f"images has no such choice: {scan!r}", fix=nearest(scan, get_args(Scan)))
     count, height, width, *channels = pixels.shape
     if scan == "rows":
-        return pixels.reshape(count, height, -1)
+        return pixels.reshape(count, height, width * math.prod(channels))
     single = pixels.reshape(count, height * width, *(channels or [1]))
     if scan == "pixels":
         return single
