@@ -11,7 +11,7 @@ from unrolled.cli.folding import fold_task
 from unrolled.cli.options import check_of_network, given, options_of
 from unrolled.cli.printing import print_trained_task
 from unrolled.cli.screen import Screen, printable, stdout_console
-from unrolled.cli.supervised import Files, Flat, Json, training_options
+from unrolled.cli.supervised import FileOptions, Flat, Json, train, training_options
 from unrolled.data.labelled_configuration import LabelledConfig
 from unrolled.errors import ConfigurationError
 from unrolled.tasks.bow.configuration import BowConfig
@@ -34,10 +34,7 @@ def train_classify(
     ] = None,
     /,
     *,
-    run: Annotated[Path | None, Parameter(help="Directory of the run; named after data and cell if not given.")] = None,
-    train: Annotated[Files, Parameter(help="Files to train on, where the split is given.")] = None,
-    valid: Annotated[Files, Parameter(help="Files to validate on.")] = None,
-    test: Annotated[Files, Parameter(help="Files kept for testing.")] = None,
+    files: Annotated[FileOptions, Flat] = FileOptions(),  # noqa: B008
     init_from: Annotated[
         Path | None,
         Parameter(name=["--from", "--init-from"], help="Start from the weights of this run, a language model."),
@@ -54,28 +51,15 @@ def train_classify(
     if kind == "bow":
         from unrolled.cli.bags import fit
 
-        fit(paths or (), train or (), valid or (), test or (), run, given(data, model, training, bow), json)
+        options = given(data, reading, model, training, bow)
+        fit(paths or (), files.train or (), files.valid or (), files.test or (), files.run, options, json)
         return
     check_of_network(bow, "a bag of words", "bow")
-    from unrolled.verbs.supervised import train_task
-
-    options = given(data, reading, model, training)
+    options = {"init_from": init_from, **given(data, reading, model, training)}
     if options.get("folds") and not options.get("fold"):
-        fold_task("classify", paths or [], run, options, json)
+        fold_task("classify", paths or [], files.run, options, json)
         return
-    with Screen() as screen:
-        trained = train_task(
-            "classify",
-            paths or (),
-            train=train or (),
-            valid=valid or (),
-            test=test or (),
-            run=run,
-            init_from=init_from,
-            listener=screen,
-            **options,
-        )
-    print_trained_task(trained, json)
+    train("classify", paths, files, options, json)
 
 
 def demo_classify(

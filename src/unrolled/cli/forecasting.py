@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from unrolled.cli.options import given, options_of
 from unrolled.cli.printing import print_trained_task
 from unrolled.cli.screen import Screen
-from unrolled.cli.supervised import Files, Flat, Json, training_options
+from unrolled.cli.supervised import FileOptions, Flat, Json, train, training_options
 from unrolled.data.series_configuration import SeriesConfig
 from unrolled.errors import ConfigurationError
 from unrolled.tasks.forecast.configuration import DEFAULTS, ForecasterConfig
@@ -26,12 +26,7 @@ def train_forecast(
     paths: Annotated[list[str] | None, Parameter(help="Tables of series: CSV, also compressed.")] = None,
     /,
     *,
-    run: Annotated[Path | None, Parameter(help="Directory of the run; named after data and cell if not given.")] = None,
-    train: Annotated[Files, Parameter(help="Files to train on, where the parts are files.")] = None,
-    valid: Annotated[
-        Files, Parameter(help="Files to validate on, later in time; the end of --train if not given.")
-    ] = None,
-    test: Annotated[Files, Parameter(help="Files kept for testing, later still.")] = None,
+    files: Annotated[FileOptions, Flat] = FileOptions(),  # noqa: B008
     data: Annotated[_DataOptions, Flat] = _DataOptions(),  # type: ignore[valid-type]  # noqa: B008
     model: Annotated[_ModelOptions, Flat] = _ModelOptions(),  # type: ignore[valid-type]  # noqa: B008
     training: Annotated[_TrainingOptions, Flat] = _TrainingOptions(),  # type: ignore[valid-type]  # noqa: B008
@@ -41,20 +36,7 @@ def train_forecast(
 
     What is not given is chosen from the series, and printed.
     """
-    from unrolled.verbs.supervised import train_task
-
-    with Screen() as screen:
-        trained = train_task(
-            "forecast",
-            paths or (),
-            train=train or (),
-            valid=valid or (),
-            test=test or (),
-            run=run,
-            listener=screen,
-            **given(data, model, training),
-        )
-    print_trained_task(trained, json)
+    train("forecast", paths, files, given(data, model, training), json)
 
 
 def predict_ahead(opened: Any, file: str | None, horizon: int | None, output: str | None, picture: str | None) -> None:

@@ -13,7 +13,7 @@ from unrolled.cli.options import given as given_options
 from unrolled.cli.options import options_of
 from unrolled.cli.printing import print_json, print_trained_task
 from unrolled.cli.screen import Screen, printable
-from unrolled.cli.supervised import Files, Flat, Json, training_options
+from unrolled.cli.supervised import FileOptions, Flat, Json, train, training_options
 from unrolled.errors import ConfigurationError
 from unrolled.tasks.generate.configuration import DEFAULTS, GeneratorConfig, GroupedConfig
 
@@ -28,30 +28,14 @@ def train_generate(
     paths: Annotated[list[str] | None, Parameter(help="Files of sequences with a category.")] = None,
     /,
     *,
-    run: Annotated[Path | None, Parameter(help="Directory of the run; named after data and cell if not given.")] = None,
-    train: Annotated[Files, Parameter(help="Files to train on, where the split is given.")] = None,
-    valid: Annotated[Files, Parameter(help="Files to validate on.")] = None,
-    test: Annotated[Files, Parameter(help="Files kept for testing.")] = None,
+    files: Annotated[FileOptions, Flat] = FileOptions(),  # noqa: B008
     data: Annotated[_DataOptions, Flat] = _DataOptions(),  # type: ignore[valid-type]  # noqa: B008
     model: Annotated[_ModelOptions, Flat] = _ModelOptions(),  # type: ignore[valid-type]  # noqa: B008
     training: Annotated[_TrainingOptions, Flat] = _TrainingOptions(),  # type: ignore[valid-type]  # noqa: B008
     json: Json = False,
 ) -> None:
     """Train a generator of sequences, given a category: names of a language, titles of a section."""
-    from unrolled.verbs.supervised import train_task
-
-    with Screen() as screen:
-        trained = train_task(
-            "generate",
-            paths or (),
-            train=train or (),
-            valid=valid or (),
-            test=test or (),
-            run=run,
-            listener=screen,
-            **given_options(data, model, training),
-        )
-    print_trained_task(trained, json)
+    train("generate", paths, files, given_options(data, model, training), json)
 
 
 def sample_generator(

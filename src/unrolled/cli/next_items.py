@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from unrolled.cli.options import given, options_of
 from unrolled.cli.printing import print_trained_task
 from unrolled.cli.screen import Screen
-from unrolled.cli.supervised import Files, Flat, Json, training_options
+from unrolled.cli.supervised import FileOptions, Flat, Json, train, training_options
 from unrolled.tasks.events.configuration import DEFAULTS, EventsConfig, NextConfig
 
 __all__ = ["demo_next", "train_next"]
@@ -24,30 +24,14 @@ def train_next(
     paths: Annotated[list[str] | None, Parameter(help="Files: a sequence a line, or tables; see --sequence.")] = None,
     /,
     *,
-    run: Annotated[Path | None, Parameter(help="Directory of the run; named after data and cell if not given.")] = None,
-    train: Annotated[Files, Parameter(help="Files to train on, where the split is given.")] = None,
-    valid: Annotated[Files, Parameter(help="Files to validate on.")] = None,
-    test: Annotated[Files, Parameter(help="Files kept for testing.")] = None,
+    files: Annotated[FileOptions, Flat] = FileOptions(),  # noqa: B008
     data: Annotated[_DataOptions, Flat] = _DataOptions(),  # type: ignore[valid-type]  # noqa: B008
     model: Annotated[_ModelOptions, Flat] = _ModelOptions(),  # type: ignore[valid-type]  # noqa: B008
     training: Annotated[_TrainingOptions, Flat] = _TrainingOptions(),  # type: ignore[valid-type]  # noqa: B008
     json: Json = False,
 ) -> None:
     """Train a model of what comes next in a session: a purchase, a page."""
-    from unrolled.verbs.supervised import train_task
-
-    with Screen() as screen:
-        trained = train_task(
-            "next",
-            paths or (),
-            train=train or (),
-            valid=valid or (),
-            test=test or (),
-            run=run,
-            listener=screen,
-            **given(data, model, training),
-        )
-    print_trained_task(trained, json)
+    train("next", paths, files, given(data, model, training), json)
 
 
 def demo_next(

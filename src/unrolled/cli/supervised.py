@@ -6,7 +6,7 @@ import itertools
 import json as json_module
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from unrolled.cli.options import Whole, given, options_of
-from unrolled.cli.printing import print_json
+from unrolled.cli.printing import print_json, print_trained_task
 from unrolled.cli.screen import Screen
 from unrolled.errors import ConfigurationError
 from unrolled.reports.pictures import check_picture
@@ -22,11 +22,22 @@ from unrolled.runs.logs import finite
 from unrolled.tasks.forecast.configuration import AheadConfig
 from unrolled.training.configuration import OF_STREAMS, TrainingConfig
 
-__all__ = ["Files", "Flat", "Json", "evaluate_task", "predict", "training_options"]
+__all__ = ["FileOptions", "Files", "Flat", "Json", "evaluate_task", "predict", "train", "training_options"]
 
 Flat = Parameter(name="*")
 Json = Annotated[bool, Parameter(help="Print one JSON object on standard output and nothing else there.", negative="")]
 Files = Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")]
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """Where a run goes and, if its parts are files, which."""
+
+    run: Annotated[Path | None, Parameter(help="Directory of the run; named after data and cell if not given.")] = None
+    train: Annotated[Files, Parameter(help="Files to train on, where the parts are files.")] = None
+    valid: Annotated[Files, Parameter(help="Files to validate on.")] = None
+    test: Annotated[Files, Parameter(help="Files kept for testing.")] = None
+
 
 _AheadOptions = options_of(AheadConfig, "Forecasters")
 
@@ -34,6 +45,32 @@ _AheadOptions = options_of(AheadConfig, "Forecasters")
 def training_options(defaults: Mapping[str, Any]) -> type[Any]:
     """The options of training for a task, with the defaults that it has."""
     return options_of(TrainingConfig, "Training", defaults, OF_STREAMS)
+
+
+def train(task: str, paths: list[str] | None, files: FileOptions, options: dict[str, Any], json: bool) -> None:
+    """Train a task and print what came of it.
+
+    Args:
+        task: its name.
+        paths: files that are split as the options say.
+        files: where the run goes, and the parts that are files.
+        options: of the task and of training, and `init_from`, by name.
+        json: print one JSON object.
+    """
+    from unrolled.verbs.supervised import train_task
+
+    with Screen() as screen:
+        trained = train_task(
+            task,
+            paths or (),
+            train=files.train or (),
+            valid=files.valid or (),
+            test=files.test or (),
+            run=files.run,
+            listener=screen,
+            **options,
+        )
+    print_trained_task(trained, json)
 
 
 def predict(

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from unrolled.cli.options import given, options_of
 from unrolled.cli.printing import print_trained_task
 from unrolled.cli.screen import Screen, stdout_console
-from unrolled.cli.supervised import Files, Flat, Json, training_options
+from unrolled.cli.supervised import FileOptions, Flat, Json, train, training_options
 from unrolled.errors import ConfigurationError
 from unrolled.tasks.tag.configuration import DEFAULTS, TagData, TaggerConfig
 
@@ -31,30 +31,14 @@ def train_tag(
     ] = None,
     /,
     *,
-    run: Annotated[Path | None, Parameter(help="Directory of the run; named after data and cell if not given.")] = None,
-    train: Annotated[Files, Parameter(help="Files to train on, where the split is given.")] = None,
-    valid: Annotated[Files, Parameter(help="Files to validate on.")] = None,
-    test: Annotated[Files, Parameter(help="Files kept for testing.")] = None,
+    files: Annotated[FileOptions, Flat] = FileOptions(),  # noqa: B008
     data: Annotated[_DataOptions, Flat] = _DataOptions(),  # type: ignore[valid-type]  # noqa: B008
     model: Annotated[_ModelOptions, Flat] = _ModelOptions(),  # type: ignore[valid-type]  # noqa: B008
     training: Annotated[_TrainingOptions, Flat] = _TrainingOptions(),  # type: ignore[valid-type]  # noqa: B008
     json: Json = False,
 ) -> None:
     """Train a tagger: a tag for every word of a sentence, or for every frame of a series."""
-    from unrolled.verbs.supervised import train_task
-
-    with Screen() as screen:
-        trained = train_task(
-            "tag",
-            paths or (),
-            train=train or (),
-            valid=valid or (),
-            test=test or (),
-            run=run,
-            listener=screen,
-            **given(data, model, training),
-        )
-    print_trained_task(trained, json)
+    train("tag", paths, files, given(data, model, training), json)
 
 
 def demo_tag(
