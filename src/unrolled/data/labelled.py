@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from unrolled.data.alphabets import find_alphabet
 from unrolled.data.labelled_configuration import LabelledConfig, Target
 from unrolled.data.labelled_formats import Format, Item, all_formats, find_format
+from unrolled.data.preparation import Progress
 from unrolled.data.store import Part
 from unrolled.data.tables import table_format
 from unrolled.data.text import Source
@@ -91,7 +92,7 @@ def read_labelled(
     kind: Format | None = None,
     *,
     labelled: bool = True,
-    told: Callable[[int, int, str], None] | None = None,
+    told: Progress | None = None,
 ) -> Labelled:
     """Read examples.
 

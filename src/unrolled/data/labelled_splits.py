@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from unrolled.data.folds import folded
 from unrolled.data.labelled import Labelled, read_labelled
 from unrolled.data.labelled_configuration import LabelledConfig
+from unrolled.data.preparation import Progress
 from unrolled.data.store import PARTS, Part, SplitSources
 from unrolled.data.vocabulary import IntArray
 from unrolled.errors import ConfigurationError
@@ -18,9 +19,7 @@ from unrolled.errors import ConfigurationError
 __all__ = ["read_parts", "stratified"]
 
 
-def read_parts(
-    sources: SplitSources, config: LabelledConfig, told: Callable[[int, int, str], None] | None = None
-) -> dict[Part, Labelled]:
+def read_parts(sources: SplitSources, config: LabelledConfig, told: Progress | None = None) -> dict[Part, Labelled]:
     """The examples of each part: of the files of each, or drawn from those that come as one.
 
     Where files are given to train on and none to validate on, `config.hold_out` percent of them are drawn for that.

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from unrolled.data.configuration import DecodingErrors
+from unrolled.data.preparation import Progress
 from unrolled.data.tables import Row, read_rows, table_format
 from unrolled.data.text import Source, read_text
 from unrolled.errors import DataError
 
 __all__ = ["Sessions", "cut_items", "read_events", "read_sequences"]
-
-_Told = Callable[[int, int, str], None]
 
 
 @dataclass(eq=False)
@@ -57,7 +56,7 @@ def read_sequences(
     *,
     separator: str | None = None,
     errors: DecodingErrors = "strict",
-    told: _Told | None = None,
+    told: Progress | None = None,
 ) -> Sessions:
     """Sequences, one a row: of a column of a table, or, without a column, one a line of a text.
 
@@ -99,7 +98,7 @@ def read_events(
     time: str | None = None,
     *,
     errors: DecodingErrors = "strict",
-    told: _Told | None = None,
+    told: Progress | None = None,
 ) -> Sessions:
     """Sessions from tables with a row for each event, in any order where there is a time.
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from unrolled.data.preparation import Progress
 from unrolled.data.store import Part, SplitSources
 from unrolled.data.text import Source, read_lines
 from unrolled.errors import ConfigurationError, RunError, nearest
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from unrolled.tasks.language_model import LanguageModel
     from unrolled.tasks.supervised import Examples, SupervisedModel
 
-__all__ = ["KINDS", "Chosen", "Kind", "Options", "Prepared", "find_kind"]
+__all__ = ["KINDS", "Chosen", "Kind", "Options", "Prepared", "find_kind", "told_parts"]
 
 Options = Mapping[str, Any]
 """The sections of a task's options, by name: each a frozen dataclass."""
@@ -96,7 +97,7 @@ class Kind(ABC):
         sources: SplitSources,
         options: Options,
         vocabulary: Mapping[str, Any] | None = None,
-        told: Callable[[int, int, str], None] | None = None,
+        told: Progress | None = None,
     ) -> Prepared:
         """Read the data.
 
@@ -160,7 +161,7 @@ class Kind(ABC):
         sources: Sequence[Source],
         options: Options,
         vocabulary: Mapping[str, Any],
-        told: Callable[[int, int, str], None] | None = None,
+        told: Progress | None = None,
     ) -> Examples:
         """All the examples of other files than those of a run, to evaluate it on."""
         return self.prepare(SplitSources(train=sources), options, vocabulary, told).parts["train"]
@@ -199,7 +200,7 @@ class Kind(ABC):
         sources: SplitSources,
         options: Options,
         vocabulary: Mapping[str, Any],
-        told: Callable[[int, int, str], None] | None = None,
+        told: Progress | None = None,
     ) -> Prepared:
         """The data as the classical opponent reads it; see `prepare`."""
         return self.prepare(sources, options, vocabulary, told)
@@ -222,6 +223,16 @@ class Kind(ABC):
             ConfigurationError: there is none.
         """
         raise ConfigurationError(f"{self.name} has no classical opponent here", got="--baseline")
+
+
+def told_parts(sizes: Mapping[Part, int]) -> str:
+    """How many examples each part has, in words.
+
+    >>> told_parts({"train": 80, "valid": 10, "test": 10})
+    '80 to train on, 10 to validate, 10 to test'
+    """
+    used: dict[Part, str] = {"train": "to train on", "valid": "to validate", "test": "to test"}
+    return ", ".join(f"{sizes[part]:,} {what}" for part, what in used.items() if part in sizes)
 
 
 def find_kind(name: str) -> Kind:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 from unrolled.data.labelled import read_unlabelled
 from unrolled.data.labelled_configuration import LabelledConfig
+from unrolled.data.preparation import Progress
 from unrolled.data.store import SplitSources
 from unrolled.data.text import Source
 from unrolled.tasks.kinds import Kind, Options
@@ -24,7 +25,7 @@ class LabelledKind(Kind):
         sources: Sequence[Source],
         options: Options,
         vocabulary: Mapping[str, Any],
-        told: Callable[[int, int, str], None] | None = None,
+        told: Progress | None = None,
     ) -> Examples:
         data = replace(cast("LabelledConfig", options["data"]), hold_out=0.0)
         return self.prepare(SplitSources(train=sources), {**options, "data": data}, vocabulary, told).parts["train"]

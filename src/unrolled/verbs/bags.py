@@ -14,7 +14,7 @@ from unrolled.data.labelled_configuration import LabelledConfig
 from unrolled.data.store import SplitSources
 from unrolled.errors import ConfigurationError, nearest
 from unrolled.runs.configuration import dump_section, load_section
-from unrolled.runs.directory import DEFAULT_ROOT, Run, unique_name
+from unrolled.runs.directory import Run
 from unrolled.runs.fitted import save_fitted
 from unrolled.runs.logs import Logs
 from unrolled.tasks.bow.configuration import BowConfig
@@ -23,7 +23,7 @@ from unrolled.tasks.bow.trials import Tried
 from unrolled.tasks.kinds import Prepared
 from unrolled.training.processes import refuse_several
 from unrolled.verbs.listening import Listener
-from unrolled.verbs.naming import stem
+from unrolled.verbs.naming import place_run, stem
 from unrolled.verbs.task_data import describe_sources
 
 __all__ = ["FittedBag", "fit_bag"]
@@ -92,8 +92,7 @@ def fit_bag(
     names = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
     sources = SplitSources.find(names, train=train, valid=valid, test=test)
     name = f"{stem(names[0] if names else '', sources)}-classify-bow"
-    path = Path(run) if run is not None else DEFAULT_ROOT / unique_name(DEFAULT_ROOT, name)
-    Run.check_free(path)
+    path = place_run(run, name)
     kind, described = Bow(), describe_sources(sources)
     prepared = kind.prepare(sources, {"data": data}, told=listener.preparing)
     began = time.monotonic()

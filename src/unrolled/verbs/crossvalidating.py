@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unrolled.data.store import SplitSources
 from unrolled.errors import ConfigurationError
 from unrolled.files import write_json
-from unrolled.runs.directory import DEFAULT_ROOT, Run, unique_name
 from unrolled.verbs.listening import Listener
+from unrolled.verbs.naming import place_run, stem
 from unrolled.verbs.supervised import open_task, train_task
 
 __all__ = ["Folded", "cross_validate", "mean_report"]
@@ -65,9 +66,7 @@ def cross_validate(
     if folds < 2:
         raise ConfigurationError("a cross-validation has at least two folds", got=str(folds))
     names = [str(path) for path in paths]
-    stem = Path(names[0]).name.split(".")[0] if names else task
-    root = Path(run) if run is not None else DEFAULT_ROOT / unique_name(DEFAULT_ROOT, f"{stem}-{task}-folds")
-    Run.check_free(root)
+    root = place_run(run, f"{stem(names[0], SplitSources.find(names))}-{task}-folds")
     reports = []
     for fold in range(1, folds + 1):
         path = root / f"fold-{fold:0{len(str(folds))}d}"

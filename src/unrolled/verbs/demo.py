@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from unrolled.data import standard_library
-from unrolled.errors import RunError
-from unrolled.runs.directory import DEFAULT_ROOT, Run, unique_name
-from unrolled.training.configuration import TrainingConfig
 from unrolled.verbs.listening import Listener
+from unrolled.verbs.naming import demo_places
 from unrolled.verbs.training import Trained, train_lm
 
 __all__ = ["demo"]
@@ -25,13 +23,6 @@ def demo(run: str | Path | None = None, *, minutes: float = 2.0, listener: Liste
         minutes: of training.
         listener: hears what happens.
     """
-    TrainingConfig(minutes=minutes)  # a wrong budget is said before anything is written
-    path = Path(run) if run is not None else DEFAULT_ROOT / unique_name(DEFAULT_ROOT, "demo")
-    Run.check_free(path)
-    text = path.parent / f"{path.name}.txt"
-    if run is not None and text.exists():
-        raise RunError(
-            "the text of the demonstration would replace a file", where=str(text), fix="choose another --run"
-        )
+    path, text = demo_places(run, "demo", ".txt", minutes)
     standard_library.write(text)
     return train_lm([str(text)], run=path, split="90/10/0", minutes=minutes, listener=listener)

@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from unrolled.data import docstrings
-from unrolled.errors import RunError
-from unrolled.runs.directory import DEFAULT_ROOT, Run, unique_name
-from unrolled.training.configuration import TrainingConfig
 from unrolled.verbs.listening import Listener
+from unrolled.verbs.naming import demo_places
 from unrolled.verbs.supervised import TrainedTask, train_task
 
 __all__ = ["EXAMPLES", "demo_classify"]
@@ -34,13 +32,6 @@ def demo_classify(
         minutes: of training.
         listener: hears what happens.
     """
-    TrainingConfig(minutes=minutes)  # a wrong budget is said before anything is written
-    path = Path(run) if run is not None else DEFAULT_ROOT / unique_name(DEFAULT_ROOT, "demo-classify")
-    Run.check_free(path)
-    table = path.parent / f"{path.name}.csv"
-    if run is not None and table.exists():
-        raise RunError(
-            "the sentences of the demonstration would replace a file", where=str(table), fix="choose another --run"
-        )
+    path, table = demo_places(run, "demo-classify", ".csv", minutes)
     docstrings.write_sentences(table)
     return train_task("classify", [str(table)], run=path, minutes=minutes, listener=listener)

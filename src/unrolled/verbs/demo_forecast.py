@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from unrolled.data import example_series
-from unrolled.errors import RunError
-from unrolled.runs.directory import DEFAULT_ROOT, Run, unique_name
-from unrolled.training.configuration import TrainingConfig
 from unrolled.verbs.listening import Listener
+from unrolled.verbs.naming import demo_places
 from unrolled.verbs.supervised import TrainedTask, train_task
 
 __all__ = ["demo_forecast"]
@@ -27,14 +25,7 @@ def demo_forecast(
         minutes: of training.
         listener: hears what happens.
     """
-    TrainingConfig(minutes=minutes)  # a wrong budget is said before anything is written
-    path = Path(run) if run is not None else DEFAULT_ROOT / unique_name(DEFAULT_ROOT, "demo-forecast")
-    Run.check_free(path)
-    table = path.parent / f"{path.name}.csv"
-    if run is not None and table.exists():
-        raise RunError(
-            "the series of the demonstration would replace a file", where=str(table), fix="choose another --run"
-        )
+    path, table = demo_places(run, "demo-forecast", ".csv", minutes)
     table.parent.mkdir(parents=True, exist_ok=True)
     example_series.write(table)
     return train_task(

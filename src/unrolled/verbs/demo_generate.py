@@ -8,11 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from unrolled.data import standard_library
-from unrolled.errors import RunError
 from unrolled.files import write_atomically
-from unrolled.runs.directory import DEFAULT_ROOT, Run, unique_name
-from unrolled.training.configuration import TrainingConfig
 from unrolled.verbs.listening import Listener
+from unrolled.verbs.naming import demo_places
 from unrolled.verbs.supervised import TrainedTask, train_task
 
 __all__ = ["demo_generate", "library_names"]
@@ -33,13 +31,7 @@ def demo_generate(
         minutes: of training.
         listener: hears what happens.
     """
-    TrainingConfig(minutes=minutes)  # a wrong budget is said before anything is written
-    path = Path(run) if run is not None else DEFAULT_ROOT / unique_name(DEFAULT_ROOT, "demo-generate")
-    Run.check_free(path)
-    table = path.parent / f"{path.name}.tsv"
-    if run is not None and table.exists():
-        problem = "the names of the demonstration would replace a file"
-        raise RunError(problem, where=str(table), fix="choose another --run")
+    path, table = demo_places(run, "demo-generate", ".tsv", minutes)
     (listener or Listener()).doing("reading names of the standard library")
     found = sorted({(kind, name) for kind, name in library_names() if len(name) >= _SHORTEST})
     lines = ["kind\tname", *(f"{kind}\t{name}" for kind, name in found)]

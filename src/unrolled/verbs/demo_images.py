@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from unrolled.data.images import Scan, write_idx
-from unrolled.errors import ConfigurationError, RunError
-from unrolled.runs.directory import DEFAULT_ROOT, Run, unique_name
-from unrolled.training.configuration import TrainingConfig
+from unrolled.errors import ConfigurationError
 from unrolled.verbs.listening import Listener
+from unrolled.verbs.naming import demo_places
 from unrolled.verbs.supervised import TrainedTask, train_task
 
 __all__ = ["demo_images", "write_digits"]
@@ -52,13 +51,6 @@ def demo_images(
         images: how a picture is read; see `data.images`.
         listener: hears what happens.
     """
-    TrainingConfig(minutes=minutes)  # a wrong budget is said before anything is written
-    path = Path(run) if run is not None else DEFAULT_ROOT / unique_name(DEFAULT_ROOT, "demo-images")
-    Run.check_free(path)
-    directory = path.parent / f"{path.name}-digits"
-    if run is not None and directory.exists():
-        raise RunError(
-            "the digits of the demonstration would replace files", where=str(directory), fix="choose another --run"
-        )
+    path, directory = demo_places(run, "demo-images", "-digits", minutes)
     written = write_digits(directory)
     return train_task("classify", [str(written)], run=path, images=images, minutes=minutes, listener=listener)

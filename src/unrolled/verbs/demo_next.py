@@ -7,11 +7,9 @@ import io
 from pathlib import Path
 
 from unrolled.data.made_sessions import make_sessions
-from unrolled.errors import RunError
 from unrolled.files import write_atomically
-from unrolled.runs.directory import DEFAULT_ROOT, Run, unique_name
-from unrolled.training.configuration import TrainingConfig
 from unrolled.verbs.listening import Listener
+from unrolled.verbs.naming import demo_places
 from unrolled.verbs.supervised import TrainedTask, train_task
 
 __all__ = ["demo_next", "write_sessions"]
@@ -32,14 +30,7 @@ def demo_next(
         sessions: how many are made.
         listener: hears what happens.
     """
-    TrainingConfig(minutes=minutes)  # a wrong budget is said before anything is written
-    path = Path(run) if run is not None else DEFAULT_ROOT / unique_name(DEFAULT_ROOT, "demo-next")
-    Run.check_free(path)
-    table = path.parent / f"{path.name}.csv"
-    if run is not None and table.exists():
-        raise RunError(
-            "the table of the demonstration would replace a file", where=str(table), fix="choose another --run"
-        )
+    path, table = demo_places(run, "demo-next", ".csv", minutes)
     write_sessions(table, sessions)
     return train_task(
         "next", [str(table)], run=path, session="session", time="time", minutes=minutes, listener=listener

@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from unrolled.data import python_tokens
-from unrolled.errors import RunError
-from unrolled.runs.directory import DEFAULT_ROOT, Run, unique_name
-from unrolled.training.configuration import TrainingConfig
 from unrolled.verbs.listening import Listener
+from unrolled.verbs.naming import demo_places
 from unrolled.verbs.supervised import TrainedTask, train_task
 
 __all__ = ["EXAMPLES", "demo_tag"]
@@ -31,13 +29,6 @@ def demo_tag(run: str | Path | None = None, *, minutes: float = 1.0, listener: L
         minutes: of training.
         listener: hears what happens.
     """
-    TrainingConfig(minutes=minutes)  # a wrong budget is said before anything is written
-    path = Path(run) if run is not None else DEFAULT_ROOT / unique_name(DEFAULT_ROOT, "demo-tag")
-    Run.check_free(path)
-    lines = path.parent / f"{path.name}.conll"
-    if run is not None and lines.exists():
-        raise RunError(
-            "the lines of the demonstration would replace a file", where=str(lines), fix="choose another --run"
-        )
+    path, lines = demo_places(run, "demo-tag", ".conll", minutes)
     python_tokens.write(lines)
     return train_task("tag", [str(lines)], run=path, minutes=minutes, listener=listener)

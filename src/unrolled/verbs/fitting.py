@@ -15,7 +15,7 @@ from unrolled.data.store import PARTS, SplitSources, prepare
 from unrolled.errors import ConfigurationError, nearest
 from unrolled.evaluation import Evaluation, evaluate
 from unrolled.runs.configuration import dump_section, load_section
-from unrolled.runs.directory import DEFAULT_ROOT, Run, unique_name
+from unrolled.runs.directory import Run
 from unrolled.runs.fitted import save_fitted
 from unrolled.runs.logs import Logs
 from unrolled.tasks.ngram_configuration import NGramConfig
@@ -23,7 +23,7 @@ from unrolled.tasks.ngram_model import NGramModel
 from unrolled.tasks.ngram_task import NGramTask, Tried, resets_lines
 from unrolled.training.processes import refuse_several
 from unrolled.verbs.listening import Listener, counted
-from unrolled.verbs.naming import stem
+from unrolled.verbs.naming import place_run, stem
 from unrolled.verbs.origins import describe_store
 
 __all__ = ["FittedRun", "fit_lm", "read_fitting_options"]
@@ -88,8 +88,7 @@ def fit_lm(
     sources = SplitSources.find(names, train=train, valid=valid, test=test)
     kind = f"{config.order}-gram" if config.order else "ngram"
     name = f"{stem(names[0] if names else '', sources)}-{kind}"
-    path = Path(run) if run is not None else DEFAULT_ROOT / unique_name(DEFAULT_ROOT, name)
-    Run.check_free(path)
+    path = place_run(run, name)
     store = prepare(sources, text, progress=listener.preparing)
     vocabulary, held_out = store.vocabulary, store.split("valid")
     tried: dict[int, float] = {}

@@ -19,7 +19,7 @@ from unrolled.kernels import candidates, choose
 from unrolled.layers import RecurrentLayer
 from unrolled.runs.checkpoints import Checkpoint, load
 from unrolled.runs.configuration import dump_section, load_section
-from unrolled.runs.directory import DEFAULT_ROOT, Run, unique_name
+from unrolled.runs.directory import Run
 from unrolled.runs.logs import Logs, truncate_to
 from unrolled.runs.models import is_fitted, load_bag, load_task_model, read_sections
 from unrolled.tasks.kinds import Kind, Options, Prepared, find_kind
@@ -33,7 +33,7 @@ from unrolled.training.processes import refuse_several
 from unrolled.training.signals import interruptible
 from unrolled.verbs.defaults import choose_device, choose_threads, with_budget, work_of
 from unrolled.verbs.listening import Listener, counted
-from unrolled.verbs.naming import stem
+from unrolled.verbs.naming import place_run, stem
 from unrolled.verbs.origins import Origin
 from unrolled.verbs.task_data import describe_sources, find_data
 from unrolled.verbs.task_options import following, read_task_options
@@ -115,8 +115,7 @@ def train_task(
     torch.set_num_threads(threads)
     names = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
     sources = SplitSources.find(names, train=train, valid=valid, test=test)
-    path = Path(run) if run is not None else _free(f"{stem(names[0] if names else '', sources)}-{task}", equations)
-    Run.check_free(path)
+    path = place_run(run, f"{stem(names[0] if names else '', sources)}-{task}-{equations.name}")
     described = describe_sources(sources)
     begun = None if origin is None else {"language_model": origin.vocabulary.to_json()}
     prepared = kind.prepare(sources, sections, begun, listener.preparing)
@@ -402,7 +401,3 @@ def _ways(model: SupervisedModel, training: TrainingConfig) -> list[Way]:
 
 def _dtype(training: TrainingConfig) -> torch.dtype:
     return torch.float64 if training.precision == "float64" else torch.float32
-
-
-def _free(name: str, equations: Equations) -> Path:
-    return DEFAULT_ROOT / unique_name(DEFAULT_ROOT, f"{name}-{equations.name}")

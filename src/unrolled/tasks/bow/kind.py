@@ -14,6 +14,7 @@ from unrolled.cells import Equations
 from unrolled.data.labelled import Labelled, find_labels, known_labels
 from unrolled.data.labelled_configuration import LabelledConfig, Target
 from unrolled.data.labelled_splits import read_parts
+from unrolled.data.preparation import Progress
 from unrolled.data.store import PARTS, Part, SplitSources
 from unrolled.data.vocabulary import IntArray
 from unrolled.errors import ConfigurationError
@@ -107,7 +108,7 @@ class Bow(LabelledKind):
         sources: SplitSources,
         options: Options,
         vocabulary: Mapping[str, Any] | None = None,
-        told: Callable[[int, int, str], None] | None = None,
+        told: Progress | None = None,
     ) -> Prepared:
         config = cast("LabelledConfig", options["data"])
         parts = read_parts(sources, config, told)

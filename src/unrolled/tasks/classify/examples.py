@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast, get_args
 
@@ -17,13 +17,14 @@ from unrolled.data.labelled_configuration import LabelledConfig, Target
 from unrolled.data.labelled_formats import input_of
 from unrolled.data.labelled_splits import read_parts
 from unrolled.data.negatives import add_negatives
+from unrolled.data.preparation import Progress
 from unrolled.data.ragged import Ragged
 from unrolled.data.store import Part, SplitSources
 from unrolled.data.text_inputs import TextInput
 from unrolled.data.vocabulary import IntArray, Vocabulary
 from unrolled.errors import ConfigurationError, DataError, RunError
 from unrolled.tasks.classify.model import LabelledBatch
-from unrolled.tasks.kinds import Prepared
+from unrolled.tasks.kinds import Prepared, told_parts
 from unrolled.tasks.supervised import Examples
 
 __all__ = ["LabelledExamples", "Schema", "prepare"]
@@ -160,7 +161,7 @@ def prepare(
     sources: SplitSources,
     config: LabelledConfig,
     vocabulary: Mapping[str, Any] | None = None,
-    told: Callable[[int, int, str], None] | None = None,
+    told: Progress | None = None,
 ) -> Prepared:
     """Read the examples of all parts; see `tasks.kinds.Kind.prepare`."""
     fitting = vocabulary is None or "language_model" in vocabulary
@@ -184,8 +185,7 @@ def prepare(
 
 def _facts(parts: Mapping[Part, Labelled], schema: Schema, config: LabelledConfig) -> dict[str, str]:
     """What a user wants to see of the data before training begins."""
-    used: dict[Part, str] = {"train": "to train on", "valid": "to validate", "test": "to test"}
-    facts = {"data": ", ".join(f"{len(parts[part]):,} {what}" for part, what in used.items() if part in parts)}
+    facts = {"data": told_parts({part: len(found) for part, found in parts.items()})}
     if schema.target == "number":
         facts["labels"] = f"numbers, {schema.mean:.4g} on average, standard deviation {schema.deviation:.4g}"
     else:

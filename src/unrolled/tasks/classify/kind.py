@@ -7,6 +7,7 @@ from typing import Any, ClassVar, cast
 
 from unrolled.cells import Equations
 from unrolled.data.labelled_configuration import LabelledConfig
+from unrolled.data.preparation import Progress
 from unrolled.data.store import Part, SplitSources
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.tasks.bow.kind import Bow
@@ -46,7 +47,7 @@ class Classify(LabelledKind):
         sources: SplitSources,
         options: Options,
         vocabulary: Mapping[str, Any] | None = None,
-        told: Callable[[int, int, str], None] | None = None,
+        told: Progress | None = None,
     ) -> Prepared:
         prepared = prepare(sources, cast("LabelledConfig", options["data"]), vocabulary, told)
         cast("ReadingConfig", options["reading"]).check(Schema.read(prepared.vocabulary).input)
@@ -93,7 +94,7 @@ class Classify(LabelledKind):
         sources: SplitSources,
         options: Options,
         vocabulary: Mapping[str, Any],
-        told: Callable[[int, int, str], None] | None = None,
+        told: Progress | None = None,
     ) -> Prepared:
         kind: Kind = self if Schema.read(vocabulary).input.name == "letters" else Bow()
         return kind.prepare(sources, options, vocabulary, told)

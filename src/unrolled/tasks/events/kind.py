@@ -12,6 +12,7 @@ import torch
 
 from unrolled.cells import Equations
 from unrolled.data.labelled_splits import stratified
+from unrolled.data.preparation import Progress
 from unrolled.data.ragged import Ragged
 from unrolled.data.sessions import Sessions, cut_items, read_events, read_sequences
 from unrolled.data.store import PARTS, Part, SplitSources
@@ -21,14 +22,12 @@ from unrolled.tasks.events.configuration import DEFAULTS, EventsConfig, NextConf
 from unrolled.tasks.events.model import EventBatch, NextItem
 from unrolled.tasks.events.opponents import Opponents
 from unrolled.tasks.events.ranking import CUTS, Ranks, ranks_of
-from unrolled.tasks.kinds import Chosen, Kind, Options, Prepared
+from unrolled.tasks.kinds import Chosen, Kind, Options, Prepared, told_parts
 from unrolled.tasks.supervised import Examples, SupervisedModel, batches_in_order
 
 __all__ = ["EventExamples", "Next"]
 
 _SHOWN = 10  # items of a prediction
-_USED: dict[Part, str] = {"train": "to train on", "valid": "to validate", "test": "to test"}
-_Told = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +64,7 @@ class Next(Kind):
         sources: SplitSources,
         options: Options,
         vocabulary: Mapping[str, Any] | None = None,
-        told: _Told | None = None,
+        told: Progress | None = None,
     ) -> Prepared:
         config = cast("EventsConfig", options["data"])
         parts = _read(sources, config, told)
@@ -83,8 +82,8 @@ class Next(Kind):
         found = {part: EventExamples(cut[part], cut[part].lengths - 1, opponents) for part in PARTS}
         if not len(found["train"].lengths):
             raise DataError("no session has two events", expected="at least one, to learn what follows what")
-        said = ", ".join(f"{len(parts[part]):,} {what}" for part, what in _USED.items())
-        events = ", ".join(f"{int(found[part].lengths.sum()):,} {what}" for part, what in _USED.items())
+        said = told_parts({part: len(parts[part]) for part in PARTS})
+        events = told_parts({part: int(found[part].lengths.sum()) for part in PARTS})
         facts = {
             "sessions": said,
             "events": f"{events}; {len(numbers):,} items",
@@ -156,7 +155,7 @@ class Next(Kind):
             }
 
 
-def _read(sources: SplitSources, config: EventsConfig, told: _Told | None) -> dict[Part, Sessions]:
+def _read(sources: SplitSources, config: EventsConfig, told: Progress | None) -> dict[Part, Sessions]:
     """The sessions of each part."""
 
     def read(files: Sequence[Any]) -> Sessions:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from unrolled.cells import Equations
+from unrolled.data.preparation import Progress
 from unrolled.data.series import Series, units
 from unrolled.data.series_configuration import SeriesConfig, names_of
 from unrolled.data.series_reading import read_parts, read_series
@@ -50,7 +51,7 @@ class Forecasting(Kind):
         sources: SplitSources,
         options: Options,
         vocabulary: Mapping[str, Any] | None = None,
-        told: Callable[[int, int, str], None] | None = None,
+        told: Progress | None = None,
     ) -> Prepared:
         config = cast("SeriesConfig", options["data"])
         calendar = check_calendar(names_of(config.calendar))
@@ -114,7 +115,7 @@ class Forecasting(Kind):
         sources: Sequence[Source],
         options: Options,
         vocabulary: Mapping[str, Any],
-        told: Callable[[int, int, str], None] | None = None,
+        told: Progress | None = None,
     ) -> Examples:
         """All windows of other tables of the run's series."""
         config = cast("SeriesConfig", options["data"])

@@ -12,18 +12,18 @@ import numpy as np
 from unrolled.cells import Equations
 from unrolled.data.labelled import find_labels, known_labels
 from unrolled.data.labelled_splits import read_parts
+from unrolled.data.preparation import Progress
 from unrolled.data.store import PARTS, Part, SplitSources
 from unrolled.data.text_inputs import TextInput
 from unrolled.errors import ConfigurationError
 from unrolled.tasks.generate.configuration import DEFAULTS, GeneratorConfig, GroupedConfig
 from unrolled.tasks.generate.examples import GroupedExamples, Symbols, costs, posteriors, summarise
 from unrolled.tasks.generate.model import Generator
-from unrolled.tasks.kinds import Chosen, Kind, Options, Prepared
+from unrolled.tasks.kinds import Chosen, Kind, Options, Prepared, told_parts
 from unrolled.tasks.supervised import Examples, SupervisedModel
 
 __all__ = ["Generate"]
 
-_USED: dict[Part, str] = {"train": "to train on", "valid": "to validate", "test": "to test"}
 _SHORT, _COVERED = 100, 99
 _LADDER = (64, 96, 128, 192, 256, 384, 512)
 
@@ -42,14 +42,14 @@ class Generate(Kind):
         sources: SplitSources,
         options: Options,
         vocabulary: Mapping[str, Any] | None = None,
-        told: Callable[[int, int, str], None] | None = None,
+        told: Progress | None = None,
     ) -> Prepared:
         config = cast("GroupedConfig", options["data"]).labelled()
         found = read_parts(sources, config, told)
         symbols = _fit(found["train"], config) if vocabulary is None else Symbols.from_json(vocabulary)
         found = known_labels(found, symbols.categories, config)
         parts = {part: GroupedExamples(found[part], symbols) for part in PARTS}
-        said = ", ".join(f"{len(parts[part].lengths):,} {what}" for part, what in _USED.items())
+        said = told_parts({part: len(parts[part].lengths) for part in PARTS})
         left_out = sum(sum(each.skipped.values()) for each in found.values())
         facts = {
             "data": f"{said}; {symbols.vocabulary.size} symbols and the end, {len(symbols.categories)} categories"

@@ -12,6 +12,7 @@ import numpy as np
 from unrolled.cells import Equations
 from unrolled.data.conll import Sentence
 from unrolled.data.labelled_frames import LabelledSeries
+from unrolled.data.preparation import Progress
 from unrolled.data.store import PARTS, Part, SplitSources
 from unrolled.data.text import Source, read_lines
 from unrolled.errors import PromptError
@@ -47,7 +48,7 @@ class Tag(Kind):
         sources: SplitSources,
         options: Options,
         vocabulary: Mapping[str, Any] | None = None,
-        told: Callable[[int, int, str], None] | None = None,
+        told: Progress | None = None,
     ) -> Prepared:
         parts, made = read_parts(sources, cast("TagData", options["data"]), vocabulary)
         tags = Tags.from_json(made)
@@ -109,7 +110,7 @@ class Tag(Kind):
         sources: Sequence[Source],
         options: Options,
         vocabulary: Mapping[str, Any],
-        told: Callable[[int, int, str], None] | None = None,
+        told: Progress | None = None,
     ) -> Examples:
         # What is only read is not cut into pieces.
         whole = {**options, "data": replace(cast("TagData", options["data"]), window=sys.maxsize)}
