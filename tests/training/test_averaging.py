@@ -20,6 +20,7 @@ from unrolled.errors import Interrupted
 from unrolled.runs.checkpoints import load
 from unrolled.runs.directory import Run
 from unrolled.runs.logs import Logs
+from unrolled.tasks import Validation
 from unrolled.tasks.configuration import LanguageModelConfig
 from unrolled.tasks.language_model import LanguageModel, LanguageModelTask
 from unrolled.training.averaging import Averaging
@@ -123,7 +124,9 @@ def test_what_is_validated_sampled_and_saved_is_the_average(
     trainer = make(average=average, nonmonotone=0, learning_rate=0.3, validations=12)
     # A loss that triggers at the third validation.
     losses, validated = iter([3.0, 2.0, 2.5, *[2.0] * 9]), []
-    monkeypatch.setattr(trainer.task, "validate", lambda: validated.append(weights(trainer)) or next(losses))
+    monkeypatch.setattr(
+        trainer.task, "validate", lambda: validated.append(weights(trainer)) or Validation(next(losses))
+    )
     told: list[tuple[int, str]] = []
     with Logs(trainer.run) as logs:
         for event in trainer.train(logs):

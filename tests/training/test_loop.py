@@ -21,6 +21,7 @@ from unrolled.errors import DivergenceError, Interrupted, RunError
 from unrolled.runs.checkpoints import load
 from unrolled.runs.directory import Run
 from unrolled.runs.logs import Logs, read_metrics
+from unrolled.tasks import Validation
 from unrolled.tasks.configuration import LanguageModelConfig
 from unrolled.tasks.language_model import LanguageModel, LanguageModelTask
 from unrolled.training.configuration import TrainingConfig
@@ -108,7 +109,7 @@ def test_it_validates_as_often_as_said_and_at_the_end(make: Make, steps: int, va
     assert len(found) == min(steps, validations)
     assert found[-1].step == steps
     assert [record["valid"] for record in read_metrics(trainer.run) if "valid" in record] == [v.loss for v in found]
-    assert trainer.best == min(event.loss for event in found)
+    assert trainer.best == Validation(min(event.loss for event in found))
 
 
 def test_best_is_the_best_so_far(make: Make) -> None:
@@ -432,8 +433,8 @@ class Spoilt:
             return found
         return dataclasses.replace(found, total=found.total * math.nan)
 
-    def validate(self) -> float | None:
-        return self._task.validate() if self._validation is None else self._validation
+    def validate(self) -> Validation | None:
+        return self._task.validate() if self._validation is None else Validation(self._validation)
 
 
 def test_the_step_that_diverged_is_named_and_the_weights_stay_as_they_were(make: Make) -> None:
@@ -476,7 +477,7 @@ def test_the_training_state_in_a_checkpoint_is_plain(make: Make) -> None:
     trainer = make(steps=3)
     train(trainer)
     state = json.loads((trainer.run.checkpoint(f"{3:09d}") / "training.json").read_text())
-    assert {"step", "epoch", "minutes", "position", "smoothed", "best", "without_better"} == state.keys()
+    assert {"step", "epoch", "minutes", "position", "smoothed", "best", "best_score", "without_better"} == state.keys()
     names = load(trainer.run).training.keys()
     assert {name for name in names if name.startswith("carried/")} == {
         f"carried/layers.{layer}.{state}" for layer in range(2) for state in "hc"

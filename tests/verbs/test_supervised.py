@@ -75,6 +75,27 @@ def test_a_run_is_used_without_its_data_and_says_when_it_wants_it(table: Path, t
     assert [found["label"] for found in opened.predict(["abba", "xyz"])] == ["a", "u"]
 
 
+@pytest.mark.parametrize("select", ["metric", "loss"])
+def test_the_best_checkpoint_is_that_of_the_best_accuracy_or_of_the_lowest_loss(
+    select: str, table: Path, tmp_path: Path
+) -> None:
+    noisy, rows = tmp_path / "noisy.csv", table.read_text().splitlines()
+    noisy.write_text("\n".join(f"{row[:-1]}u" if index % 3 == 1 else row for index, row in enumerate(rows)))
+    options = {**_SETTINGS, "dropout": 0.0, "split": "50/50/0", "learning_rate": 0.03, "select": select}
+    train_task("classify", noisy, run=tmp_path / "run", steps=120, validations=20, keep=20, **options)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    found = {line["step"]: (line["valid"], line.get("accuracy")) for line in lines if "valid" in line}
+    if select == "metric":
+        wanted = min(found, key=lambda step: (-found[step][1], found[step][0]))
+    else:
+        wanted = min(found, key=lambda step: found[step][0])
+    assert int((tmp_path / "run" / "best").read_text()) == wanted
+    loss, accuracy = found[wanted]
+    report = open_task(tmp_path / "run").evaluate("valid")
+    assert report["loss"] == pytest.approx(loss, rel=1e-5)
+    assert select == "loss" or report["accuracy"] == accuracy
+
+
 def test_an_option_of_another_task_is_refused(table: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="unknown option 'length'"):
         train_task("classify", table, run=tmp_path / "run", length=3)

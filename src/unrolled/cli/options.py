@@ -12,6 +12,7 @@ from cyclopts import Parameter, Token
 
 from unrolled.errors import ConfigurationError
 from unrolled.tasks.ngram_configuration import NGramConfig
+from unrolled.training.configuration import OF_EXAMPLES
 from unrolled.verbs.methods import MethodOptions as _Methods
 from unrolled.verbs.options import SECTIONS
 
@@ -75,7 +76,7 @@ def options_of(
 
 TextOptions = options_of(SECTIONS["text"], "Text")
 ModelOptions = options_of(SECTIONS["model"], "Network")
-TrainingOptions = options_of(SECTIONS["training"], "Training")
+TrainingOptions = options_of(SECTIONS["training"], "Training", leave_out=OF_EXAMPLES)
 NGramOptions = options_of(NGramConfig, "N-grams (with --model ngram)")
 
 

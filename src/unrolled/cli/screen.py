@@ -120,8 +120,9 @@ class Screen(Listener):
             self._valid = event.loss
             at = "" if self._stepped is None else f"  {100 * self._stepped.progress:3.0f}%"
             trained = "" if self._stepped is None else f", training {self._stepped.smoothed:.3f}"
+            score = "" if event.score is None else f", {event.measure} {event.score:.4f}"
             self.console.print(
-                f"{at}  step {event.step:,}: held out {self._told(event.loss)}{trained}"
+                f"{at}  step {event.step:,}: held out {self._told(event.loss)}{score}{trained}"
                 f"{'  [green]best so far[/]' if event.best else ''}"
             )
         elif isinstance(event, Saved) and self._stepped is not None and self._stepped.progress >= 1:

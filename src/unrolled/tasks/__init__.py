@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import unrolled.data.streams
     import unrolled.kernels.small
 
-__all__ = ["Fittable", "Fitted", "Loss", "Small", "Trainable"]
+__all__ = ["Fittable", "Fitted", "Loss", "Small", "Trainable", "Validation"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +66,31 @@ class Small:
     stretch: Callable[[dict[str, Any], int], unrolled.data.streams.Stretch]
 
 
+@dataclass(frozen=True)
+class Validation:
+    """What a model comes to on the validation part.
+
+    Attributes:
+        loss: nats a target.
+        score: what checkpoints are chosen by, the larger the better, the loss between equals; None: by the loss alone.
+        measure: what the score is called.
+    """
+
+    loss: float
+    score: float | None = None
+    measure: str = ""
+
+    def better_than(self, other: Validation) -> bool:
+        """Whether of two checkpoints this one is kept.
+
+        >>> Validation(0.5, 0.91).better_than(Validation(0.4, 0.90)), Validation(0.5).better_than(Validation(0.4))
+        (True, False)
+        """
+        if self.score is not None and other.score is not None and self.score != other.score:
+            return self.score > other.score
+        return self.loss < other.loss
+
+
 class Trainable(Protocol):
     """The contract of a task that is trained by gradient.
 
@@ -90,8 +115,8 @@ class Trainable(Protocol):
     def loss(self, position: dict[str, Any], state: dict[str, torch.Tensor]) -> Loss:
         """The loss of the batch at a position, from the state that the batch before left."""
 
-    def validate(self) -> float | None:
-        """Mean loss on the validation part, in nats a target; `None` if there is none. Leaves the model as it was."""
+    def validate(self) -> Validation | None:
+        """How good the model is on the validation part; `None` if there is none. Leaves the model as it was."""
 
     def small(self) -> Small | None:
         """What training in one call of many updates wants to know; `None` if that is not what the loss computes."""

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from unrolled.data.preparation import Progress
 from unrolled.data.store import Part, SplitSources
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "Chosen", "Kind", "Options", "Prepared", "find_kind", "told_parts"]
 
+Select = Literal["metric", "loss"]
 Options = Mapping[str, Any]
 """The sections of a task's options, by name: each a frozen dataclass."""
 
@@ -139,11 +140,42 @@ class Kind(ABC):
         """Give the model what it takes of a language model's weights."""
         raise NotImplementedError
 
-    def task(self, model: SupervisedModel, prepared: Prepared, options: Options, *, batch: int, seed: int) -> Trainable:
-        """The model and its examples."""
+    def measure(self, options: Options, vocabulary: Mapping[str, Any]) -> str | None:
+        """The metric of `evaluate`, the larger the better, that says which checkpoint is best; None: the loss does."""
+        return None
+
+    def task(
+        self,
+        model: SupervisedModel,
+        prepared: Prepared,
+        options: Options,
+        *,
+        batch: int,
+        seed: int,
+        select: Select = "metric",
+    ) -> Trainable:
+        """The model and its examples.
+
+        Args:
+            model: the model.
+            prepared: the examples.
+            options: of the run.
+            batch: examples a batch.
+            seed: of their order.
+            select: whether the best checkpoint is that of the best `measure` or of the lowest loss.
+        """
+        from unrolled.tasks import Validation
         from unrolled.tasks.supervised import SupervisedTask
 
-        return SupervisedTask(model, prepared.parts["train"], prepared.parts["valid"], batch=batch, seed=seed)
+        valid, measure = prepared.parts["valid"], self.measure(options, prepared.vocabulary)
+        judge: Callable[[], Validation] | None = None
+        if measure is not None and select == "metric":
+
+            def judge() -> Validation:
+                report = self.evaluate(model, valid, options, prepared.vocabulary)
+                return Validation(report["loss"], report[measure], measure.replace("_", " "))
+
+        return SupervisedTask(model, prepared.parts["train"], valid, batch=batch, seed=seed, judge=judge)
 
     @abstractmethod
     def evaluate(

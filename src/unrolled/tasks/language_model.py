@@ -21,7 +21,7 @@ from unrolled.errors import ConfigurationError
 from unrolled.kernels import Kernel
 from unrolled.layers import Dropout, Recurrent, RecurrentLayer, StackState, StackStepping, detach, drop_words
 from unrolled.layers.outputs import AdaptiveInput, AdaptiveSoftmax, FullSoftmax
-from unrolled.tasks import Loss, Small
+from unrolled.tasks import Loss, Small, Validation
 from unrolled.tasks.configuration import LanguageModelConfig
 from unrolled.tasks.embeddings import OneHot, Vectors
 from unrolled.tasks.output_layers import build_output
@@ -369,7 +369,7 @@ class LanguageModelTask:
             stretch=lambda position, count: self._streams.stretch(StreamPosition(**position), count),
         )
 
-    def validate(self) -> float | None:
+    def validate(self) -> Validation | None:
         """Nats a symbol of the validation text, state carried over parallel streams."""
         if len(self._valid) < 2:
             return None
@@ -377,7 +377,7 @@ class LanguageModelTask:
         batches = sequential(self._valid, batch, _VALIDATION_LENGTH, self._documents, self._share)
         sums: list[float] = [*read(self.model, batches)]
         total, targets = sums if self._add is None else self._add(sums)
-        return total / targets if targets else None
+        return Validation(total / targets) if targets else None
 
     def _unflatten(self, state: dict[str, torch.Tensor]) -> StackState:
         names = self.model.recurrent.equations.states

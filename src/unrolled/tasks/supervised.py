@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -11,9 +12,9 @@ import torch
 from unrolled.data.example_batches import ExampleBatches, ExamplePosition, in_order
 from unrolled.data.vocabulary import IntArray
 from unrolled.kernels import Kernel
-from unrolled.tasks import Loss, Small
+from unrolled.tasks import Loss, Small, Validation
 
-__all__ = ["Examples", "Outcome", "SupervisedModel", "SupervisedTask", "batches_in_order", "mean_loss"]
+__all__ = ["Examples", "Outcome", "SupervisedModel", "SupervisedTask", "batches_in_order", "mean_loss", "reading"]
 
 _READ_AT_ONCE = 1 << 16  # time steps of a batch that is only read
 _MOST_AT_ONCE = 1024  # examples of it
@@ -88,10 +89,21 @@ class SupervisedTask:
         valid: those to validate on; may be empty.
         batch: B examples a batch.
         seed: of their order.
+        judge: how good the model, in evaluation mode, is on the examples to validate on, where checkpoints are not
+            chosen by the loss alone.
     """
 
-    def __init__(self, model: SupervisedModel, train: Examples, valid: Examples, *, batch: int, seed: int) -> None:
-        self.model, self._train, self._valid = model, train, valid
+    def __init__(
+        self,
+        model: SupervisedModel,
+        train: Examples,
+        valid: Examples,
+        *,
+        batch: int,
+        seed: int,
+        judge: Callable[[], Validation] | None = None,
+    ) -> None:
+        self.model, self._train, self._valid, self._judge = model, train, valid, judge
         self._batches = ExampleBatches(train.lengths, batch, seed=seed)
 
     def start(self) -> dict[str, Any]:
@@ -125,9 +137,13 @@ class SupervisedTask:
         """There is no training in one call."""
         return None
 
-    def validate(self) -> float | None:
-        """Mean loss a target of the examples to validate on."""
-        return mean_loss(self.model, self._valid) if len(self._valid.lengths) else None
+    @torch.no_grad()
+    def validate(self) -> Validation | None:
+        """How good the model is on the examples to validate on."""
+        if not len(self._valid.lengths):
+            return None
+        with reading(self.model):
+            return Validation(mean_loss(self.model, self._valid)) if self._judge is None else self._judge()
 
 
 def batches_in_order(examples: Examples) -> Iterator[tuple[IntArray, Any]]:
@@ -143,16 +159,23 @@ def batches_in_order(examples: Examples) -> Iterator[tuple[IntArray, Any]]:
             yield piece, examples.batch(piece)
 
 
+@contextmanager
+def reading(model: torch.nn.Module) -> Iterator[None]:
+    """A model in evaluation mode inside, and as it was after."""
+    before = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(before)
+
+
 @torch.no_grad()
 def mean_loss(model: SupervisedModel, examples: Examples) -> float:
     """The loss a target over some examples, at least one, in evaluation mode; the model is left as it was."""
-    before = model.training
-    model.eval()
     total, targets = 0.0, 0
-    try:
+    with reading(model):
         for _, batch in batches_in_order(examples):
             outcome = model.loss(batch)
             total, targets = total + float(outcome.total), targets + outcome.targets
-    finally:
-        model.train(before)
     return total / max(targets, 1)

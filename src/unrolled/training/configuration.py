@@ -8,7 +8,18 @@ from typing import Any, Literal, get_args
 
 from unrolled.errors import ConfigurationError, nearest
 
-__all__ = ["OF_STREAMS", "Average", "Decayed", "Optimizer", "Precision", "Reduction", "Schedule", "TrainingConfig"]
+__all__ = [
+    "OF_EXAMPLES",
+    "OF_STREAMS",
+    "Average",
+    "Decayed",
+    "Optimizer",
+    "Precision",
+    "Reduction",
+    "Schedule",
+    "Select",
+    "TrainingConfig",
+]
 
 Optimizer = Literal["adamw", "adagrad", "adagrad-inside", "rmsprop", "sgd"]
 Precision = Literal["auto", "float32", "bfloat16", "float64"]
@@ -16,9 +27,12 @@ Schedule = Literal["cosine", "slanted", "constant", "falling"]
 Reduction = Literal["mean", "sum"]
 Decayed = Literal["matrices", "all"]
 Average = Literal["none", "triggered", "exponential"]
+Select = Literal["metric", "loss"]
 
 OF_STREAMS = ("length", "random_lengths", "shift", "valid_limit")
 """Fields that say something of a text read in streams only: tasks that learn from examples have none of them."""
+OF_EXAMPLES = ("select",)
+"""Fields that say something of tasks that learn from examples only."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +78,8 @@ class TrainingConfig:
         smoothing: of the loss that is shown: each step keeps this share of it.
         shift: begin each pass over the text at another offset, so that sequences are cut elsewhere.
         patience: stop after so many validations without a better one; 0 is off.
+        select: which checkpoint is the best one: that of the best metric on the validation part (accuracy or F1, of
+            tasks that have such a one; between equals the loss decides) or that of the lowest loss.
         validations: how often is validated over the budget, the end included; 0: after every pass over the text.
         valid_limit: tokens validated on during training, the first ones; at the end it is all of them.
         checkpoint_every: save after so many steps, besides at every validation; 0 is off.
@@ -105,6 +121,7 @@ class TrainingConfig:
     smoothing: float = 0.95
     shift: bool = True
     patience: int = 0
+    select: Select = "metric"
     validations: int = 10
     valid_limit: int = 500_000
     checkpoint_every: int = 0
@@ -154,5 +171,6 @@ _CHOICES: dict[str, Any] = {
     "reduction": Reduction,
     "decayed": Decayed,
     "average": Average,
+    "select": Select,
     "precision": Precision,
 }

@@ -43,11 +43,15 @@ class Validated:
         step: updates so far.
         loss: nats a target.
         best: whether it is the best so far.
+        score: what that is decided by, where it is not the loss.
+        measure: what the score is called.
     """
 
     step: int
     loss: float
     best: bool
+    score: float | None = None
+    measure: str = ""
 
 
 @dataclass(frozen=True)

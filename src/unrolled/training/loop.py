@@ -15,7 +15,7 @@ from unrolled.runs.checkpoints import Checkpoint, rewind, save
 from unrolled.runs.directory import Run
 from unrolled.runs.logs import Logs
 from unrolled.runs.models import load_weights
-from unrolled.tasks import Trainable
+from unrolled.tasks import Trainable, Validation
 from unrolled.training.averaging import Averaging
 from unrolled.training.budget import Budget, Clock, Crossings, Speed, rate_at
 from unrolled.training.chunks import Chunks
@@ -127,7 +127,7 @@ class Trainer:
         self.processes = processes
         self.step, self.epoch, self.minutes = 0, 0.0, 0.0
         self.smoothed = task.uniform_loss()
-        self.best: float | None = None
+        self.best: Validation | None = None
         self._position = task.start()
         self._carried: dict[str, torch.Tensor] = {}
         self._without_better = 0
@@ -168,7 +168,8 @@ class Trainer:
             "minutes": self.minutes,
             "position": self._position,
             "smoothed": self.smoothed,
-            "best": self.best,
+            "best": None if self.best is None else self.best.loss,
+            "best_score": None if self.best is None else self.best.score,
             "without_better": self._without_better,
         }
         if self.config.average != "none":
@@ -189,7 +190,8 @@ class Trainer:
         load_weights(self.model, snapshot.model, where)
         state = snapshot.state
         self.step, self.epoch, self.minutes = state["step"], state["epoch"], state["minutes"]
-        self.smoothed, self.best, self._without_better = state["smoothed"], state["best"], state["without_better"]
+        self.smoothed, self._without_better = state["smoothed"], state["without_better"]
+        self.best = None if state["best"] is None else Validation(state["best"], state.get("best_score"))
         self._position, self._carried = state["position"], {}
         memories: dict[int, dict[str, Any]] = {}
         own: dict[str, torch.Tensor] = {}
@@ -401,21 +403,22 @@ class Trainer:
 
     def _validate(self, logs: Logs) -> Validated | None:
         with self._averaging.shown():
-            loss = self.task.validate()
-        if loss is None:
+            found = self.task.validate()
+        if found is None:
             return None
-        if not math.isfinite(loss):
+        if not math.isfinite(found.loss):
             raise DivergenceError(
                 f"training diverged at step {self.step}: the validation loss is not a finite number",
                 where=str(self.run.path),
                 fix=f"a smaller --learning-rate (say {self._learning_rate / 3:.1g}); the last good checkpoint is kept",
             )
-        self._averaging.heard(loss)
-        better = self.best is None or loss < self.best
-        self.best = loss if better else self.best
+        self._averaging.heard(found.loss)
+        better = self.best is None or found.better_than(self.best)
+        self.best = found if better else self.best
         self._without_better = 0 if better else self._without_better + 1
-        logs.metrics({"step": self.step, "epoch": self.epoch, "minutes": self.minutes, "valid": loss, "best": better})
-        return Validated(self.step, loss, better)
+        said = {"valid": found.loss, "best": better} | ({found.measure: found.score} if found.measure else {})
+        logs.metrics({"step": self.step, "epoch": self.epoch, "minutes": self.minutes, **said})
+        return Validated(self.step, found.loss, better, found.score, found.measure)
 
     def _is_good(self, now: Snapshot) -> bool:
         """Whether training can go on from here. What cannot be gone on from takes the place of no checkpoint."""

@@ -22,6 +22,7 @@ from unrolled.runs.configuration import dump_section, load_section
 from unrolled.runs.directory import Run
 from unrolled.runs.logs import Logs, truncate_to
 from unrolled.runs.models import is_fitted, load_bag, load_task_model, read_sections
+from unrolled.tasks import Trainable
 from unrolled.tasks.kinds import Kind, Options, Prepared, find_kind
 from unrolled.tasks.supervised import Examples, SupervisedModel
 from unrolled.training.budget import Budget
@@ -131,7 +132,9 @@ def train_task(
     if origin is not None:
         kind.hand_over(origin.model, model)
     model.to(device, _dtype(training))
-    trainable = kind.task(model, prepared, chosen.options, batch=training.batch or 1, seed=training.seed)
+    trainable = kind.task(
+        model, prepared, chosen.options, batch=training.batch or 1, seed=training.seed, select=training.select
+    )
     ways = _ways(model, training)
     if len(ways) > 1:
         listener.doing("measuring " + ", ".join(map(str, ways)))
@@ -193,7 +196,9 @@ def resume_task(
         if not begun and origin is not None:
             kind.hand_over(Origin.open(origin["run"], str(origin["checkpoint"])).model, model)
         if loaded is not None and extended:
-            trainable = kind.task(model, prepared, sections, batch=training.batch or 1, seed=training.seed)
+            trainable = kind.task(
+                model, prepared, sections, batch=training.batch or 1, seed=training.seed, select=training.select
+            )
             spent = Budget.of(training, trainable.batches_per_epoch())
             if spent.progress(loaded.step, loaded.state["minutes"]) >= 1:
                 raise ConfigurationError(
@@ -327,7 +332,7 @@ def _conduct(
     extended: bool = False,
 ) -> TrainedTask:
     """Train, and look at the result once more as a whole. The run is held by the caller."""
-    task = kind.task(model, prepared, options, batch=training.batch or 1, seed=training.seed)
+    task = _trainable(kind, model, prepared, options, training)
     trainer = Trainer(task, training, run, sample_every=0)
     if checkpoint is None:
         truncate_to(run, {"metrics.jsonl": 0, "samples.txt": 0})
@@ -363,6 +368,13 @@ def _conduct(
         budget,
         float(spent),
     )
+
+
+def _trainable(
+    kind: Kind, model: SupervisedModel, prepared: Prepared, options: Options, training: TrainingConfig
+) -> Trainable:
+    batch = training.batch or 1
+    return kind.task(model, prepared, options, batch=batch, seed=training.seed, select=training.select)
 
 
 def _facts(run: Run, model: SupervisedModel, training: TrainingConfig) -> dict[str, str]:

@@ -71,6 +71,12 @@ class Classify(LabelledKind):
     def hand_over(self, weights: LanguageModel, model: SupervisedModel) -> None:
         hand_over(weights, cast("Classifier", model))
 
+    def measure(self, options: Options, vocabulary: Mapping[str, Any]) -> str | None:
+        data, model = cast("LabelledConfig", options["data"]), cast("ClassifierConfig", options["model"])
+        # Who weighs classes wants to be right in each.
+        of_classes = "accuracy" if model.class_weights == "none" else "macro_f1"
+        return {"class": of_classes, "labels": "micro_f1", "number": None}[data.target]
+
     def evaluate(
         self,
         model: SupervisedModel,

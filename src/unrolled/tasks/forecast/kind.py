@@ -164,11 +164,11 @@ class Forecasting(Kind):
             season=data.season,
         )
 
-    def task(self, model: SupervisedModel, prepared: Prepared, options: Options, *, batch: int, seed: int) -> Trainable:
+    def task(self, model: SupervisedModel, prepared: Prepared, options: Options, **given: Any) -> Trainable:
         train, valid = (cast("Windows", prepared.parts[part]) for part in PARTS[:2])
         if cast("Forecaster", model).config.linear:
             cast("Forecaster", model).set_linear(torch.from_numpy(fitted_linear(train, valid).weights))
-        return super().task(model, prepared, options, batch=batch, seed=seed)
+        return super().task(model, prepared, options, **given)
 
     def evaluate(
         self,

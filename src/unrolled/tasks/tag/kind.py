@@ -83,6 +83,9 @@ class Tag(Kind):
         allowed = allowed_pairs(tags.names, tags.scheme) if constrained else None
         return Tagger(equations, reader, len(tags.names), config, allowed)
 
+    def measure(self, options: Options, vocabulary: Mapping[str, Any]) -> str | None:
+        return "accuracy" if Tags.from_json(vocabulary).scheme is None else "span_f1"
+
     def evaluate(
         self,
         model: SupervisedModel,
