@@ -25,9 +25,13 @@ def row_of(gram: tuple[int, ...], size: int) -> int:
     return (signed >> 32) % (size - 1) + 1
 
 
-def by_hand(ids: list[int], order: int, symbols: int, weight: torch.Tensor) -> torch.Tensor:
+def by_hand(ids: list[int], order: int, symbols: int, weight: torch.Tensor, placed: bool) -> torch.Tensor:
     around = [symbols + 1, *(token + 1 for token in ids), symbols + 2]
-    grams = {tuple(around[at : at + n]) for n in range(1, order + 1) for at in range(len(around) - n + 1)}
+    grams = {
+        ((at + 1,) if placed else ()) + tuple(around[at : at + n])
+        for n in range(1, order + 1)
+        for at in range(len(around) - n + 1)
+    }
     rows = {row_of(gram, len(weight)) for gram in grams}
     return sum((weight[row] for row in rows), torch.zeros_like(weight[0])) / math.sqrt(len(rows))
 
@@ -38,22 +42,32 @@ def by_hand(ids: list[int], order: int, symbols: int, weight: torch.Tensor) -> t
     order=st.integers(1, 4),
     size=st.sampled_from([2, 50, 1 << 16]),
     padding=st.integers(0, 2),
+    placed=st.booleans(),
 )
-def test_ngrams_are_those_of_sets(sequences: list[list[int]], order: int, size: int, padding: int) -> None:
+def test_ngrams_are_those_of_sets(
+    sequences: list[list[int]], order: int, size: int, padding: int, placed: bool
+) -> None:
     torch.manual_seed(0)
-    layer = NGrams(order, 5, 3, size).double().eval()
+    layer = NGrams(order, 5, 3, size, placed=placed).double().eval()
     layer.weight.data.normal_()
     longest = max(map(len, sequences)) + padding
     ids = torch.tensor([[*sequence, *[3] * (longest - len(sequence))] for sequence in sequences])
     found = layer(ids, torch.tensor([len(sequence) for sequence in sequences]))
     for row, sequence in enumerate(sequences):
-        torch.testing.assert_close(found[row], by_hand(sequence, order, 5, layer.weight.detach()))
+        torch.testing.assert_close(found[row], by_hand(sequence, order, 5, layer.weight.detach(), placed))
 
 
 def test_few_share_a_row() -> None:
     layer = NGrams(2, 300, 1, 1 << 16)
     rows = layer.rows(torch.arange(300).unsqueeze(0), torch.tensor([300]))
     assert 595 <= int((rows > 0).sum()) <= 603  # 302 of one symbol, 301 of two
+
+
+def test_with_places_the_same_letters_elsewhere_are_others() -> None:
+    ids, lengths = torch.tensor([[1, 2, 1, 2], [2, 1, 2, 1]]), torch.tensor([4, 4])
+    for placed in (False, True):
+        rows = NGrams(1, 5, 1, placed=placed).rows(ids, lengths)
+        assert torch.equal(rows[0], rows[1]) is not placed
 
 
 def test_they_start_at_zero_and_learn() -> None:

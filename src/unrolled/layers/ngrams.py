@@ -18,6 +18,9 @@ _MULTIPLIER = 0x9E3779B97F4A7C15 - (1 << 64)  # 2^64 / golden ratio, which sprea
 class NGrams(torch.nn.Module):
     """For every n-gram of symbols that a sequence has, once, C numbers; their sum by the root of their count.
 
+    With `placed`, n-grams at different places of a sequence, counted from its start, are different ones: a position
+    weight matrix (Stormo et al. 1982) and, from pairs on, what neighbours say together.
+
     The start and the end of a sequence are symbols too. An n-gram's row in the table follows from its symbols (feature
     hashing, Weinberger et al. 2009): none needs to be known in advance, and some share a row. All start at zero.
 
@@ -27,17 +30,27 @@ class NGrams(torch.nn.Module):
         outputs: C.
         size: rows of the table.
         dropout: probability with which an n-gram is left out while training.
+        placed: whether an n-gram is another one where it stands elsewhere.
 
     Raises:
         ConfigurationError: a number is out of range.
     """
 
-    def __init__(self, order: int, symbols: int, outputs: int, size: int = 1 << 16, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        order: int,
+        symbols: int,
+        outputs: int,
+        size: int = 1 << 16,
+        dropout: float = 0.0,
+        *,
+        placed: bool = False,
+    ) -> None:
         super().__init__()
         if order < 1 or size < 2:
             raise ConfigurationError("n-grams are of at least one symbol, and their table has at least two rows")
         check_probability("dropout", dropout)
-        self.order, self.symbols, self.size, self.dropout = order, symbols, size, dropout
+        self.order, self.symbols, self.size, self.dropout, self.placed = order, symbols, size, dropout, placed
         self.weight = torch.nn.Parameter(torch.zeros(size, outputs))
 
     def reset_parameters(self) -> None:
@@ -52,11 +65,11 @@ class NGrams(torch.nn.Module):
             lengths: (B,) from 1 to T.
         """
         batch, steps = ids.shape
-        around = torch.nn.functional.pad(ids + 1, (1, 1))
+        around = torch.nn.functional.pad(ids.long() + 1, (1, 1))
         around[:, 0] = self.symbols + 1
         around[torch.arange(batch, device=ids.device), lengths + 1] = self.symbols + 2
         times, found = torch.arange(steps + 2, device=ids.device), []
-        mixed = torch.zeros_like(around)
+        mixed = (times + 1).expand_as(around) if self.placed else torch.zeros_like(around)
         for n in range(1, min(self.order, steps + 2) + 1):
             last = n - 1
             # Products of 64 bits, whose overflow is wanted; their upper half has been stirred most.

@@ -14,6 +14,7 @@ from unrolled.data.letter_inputs import LetterInput
 from unrolled.data.ragged import Ragged
 from unrolled.data.vector_inputs import VectorInput
 from unrolled.errors import ConfigurationError
+from unrolled.layers import NGrams
 from unrolled.tasks.classify.configuration import ClassifierConfig
 from unrolled.tasks.classify.letters import LetterClassifier, Strands, Stretches
 from unrolled.tasks.classify.reading_configuration import ReadingConfig
@@ -120,3 +121,22 @@ def test_options_that_are_none():
         with pytest.raises(ConfigurationError):
             ReadingConfig(**wrong)
     ReadingConfig(kmer=11, strands="both").check(LetterInput(DNA))
+
+
+@hypothesis.given(TEXTS, some.sampled_from(["window", "symbol"]), some.booleans())
+def test_ngrams_beside_the_network_are_of_letters_whatever_it_reads(texts, stretch, placed):
+    torch.manual_seed(0)
+    config = ClassifierConfig(
+        cell="gru", hidden_size=3, embedding_size=2, ngrams=2, ngram_table=64, ngram_places=placed
+    )
+    reading = ReadingConfig(kmer=3, stretch=stretch)
+    model = LetterClassifier(find_cell("gru"), config, reading, DNA, classes=2).eval()
+    assert model.ngrams is not None
+    model.ngrams.weight.data.normal_()
+    codes, lengths = batch(texts)
+    beside = model(codes, lengths) - model.scores(*model.stretches(codes, lengths))
+    layer = NGrams(2, len(DNA.symbols), 2, 64, placed=placed)
+    layer.weight = model.ngrams.weight
+    for row, text in zip(beside, texts, strict=True):
+        own = torch.from_numpy(DNA.encode(text).astype(np.int64)).unsqueeze(0)
+        torch.testing.assert_close(row, layer(own, torch.tensor([len(text)]))[0], rtol=1e-4, atol=1e-5)

@@ -60,9 +60,11 @@ class ClassifierConfig:
         residual: add the input of a layer to its output, from the second layer on.
         ngrams: longest n-gram of symbols of a linear layer beside the network, which says of every n-gram what it
             speaks for, as a bag of words does (wide and deep: Cheng et al. 2016); 0 has none. If not given: 4 for
-            short texts of characters, else none.
+            short texts of characters, 3 with ngram_places, else none.
         ngram_table: rows of that layer's table, which n-grams share by chance where there are more of them.
         ngram_dropout: probability with which an n-gram is left out while training.
+        ngram_places: an n-gram speaks for something else where it stands elsewhere, counted from the start: for
+            sequences that are aligned, as windows around a site are.
         label_smoothing: share of the truth that is given to all labels alike while training (Szegedy et al. 2016).
         class_weights: what the loss of an example is multiplied with: none, balanced (each class weighs the same in
             all), or numbers by label, as spam=5,ham=1; labels that are not named have 1.
@@ -90,6 +92,7 @@ class ClassifierConfig:
     ngrams: int | None = None
     ngram_table: int = 1 << 16
     ngram_dropout: float = 0.2
+    ngram_places: bool = False
     label_smoothing: float = 0.0
     class_weights: str = "none"
 
@@ -106,6 +109,8 @@ class ClassifierConfig:
             raise ConfigurationError(
                 "embedding_std is out of range", expected="above 0, and finite", got=str(self.embedding_std)
             )
+        if self.ngram_places and self.ngrams == 0:
+            raise ConfigurationError("there are no n-grams whose places could count", fix="--ngrams 3, say")
         parts = self.pooling.split("+")
         for part in parts:
             if part not in _POOLINGS:

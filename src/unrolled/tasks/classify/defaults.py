@@ -44,7 +44,7 @@ def choose_network(
         "dropout": 0.2 if symbols is None else 0.5,
         "input_dropout": 0.0 if symbols is None else 0.2 if few else None,
         "word_dropout": 0.1 if symbols is not None and not few else 0.0,
-        "ngrams": 4 if light else 0,
+        "ngrams": 3 if config.ngram_places else 4 if light else 0,
     }
     chosen = {name: value for name, value in usual.items() if getattr(config, name) is None}
     batch = min(32 if mean > _LONG else 64, max(8, len(lengths) // 50))

@@ -130,6 +130,7 @@ class LetterClassifier(Classifier):
             target=target,
             unknown=None if windows else stretches.size - 1,
             weights=weights,
+            letters=len(alphabet.shares),
         )
         self.stretches = stretches
         self.strands = Strands(alphabet) if reading.strands == "both" else None
@@ -145,4 +146,6 @@ class LetterClassifier(Classifier):
         return (self._read(one, lengths) + self._read(other, lengths)) / 2
 
     def _read(self, codes: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        return super().forward(*self.stretches(codes, lengths))
+        scores = self.scores(*self.stretches(codes, lengths))
+        # N-grams are of the letters themselves, whatever the stretches are that the network reads.
+        return scores if self.ngrams is None else scores + self.ngrams(codes, lengths)

@@ -59,6 +59,8 @@ class Classifier(SupervisedModel):
         unknown: the symbol that stands for all others, if there is one.
         weights: (C,) what the loss of an example of each class is multiplied with; of labels, that of each where it is
             there.
+        letters: of how many different symbols the sequences are that n-grams are taken of, where these are others than
+            those that the network reads.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Classifier(SupervisedModel):
         target: Target = "class",
         unknown: int | None = None,
         weights: Sequence[float] | None = None,
+        letters: int | None = None,
     ) -> None:
         super().__init__()
         config = config or ClassifierConfig()
@@ -107,10 +110,13 @@ class Classifier(SupervisedModel):
         self.between = torch.nn.Linear(self.pooling.output_size, config.between) if config.between else None
         self.output = torch.nn.Linear(config.between or self.pooling.output_size, classes)
         self.ngrams: NGrams | None = None
-        if config.ngrams and symbols is None:
-            raise ConfigurationError("n-grams are of symbols", got="vectors", fix="leave ngrams out")
-        if config.ngrams and symbols is not None:
-            self.ngrams = NGrams(config.ngrams, symbols, classes, config.ngram_table, config.ngram_dropout)
+        if config.ngrams:
+            of = letters or symbols
+            if of is None:
+                raise ConfigurationError("n-grams are of symbols", got="vectors", fix="leave ngrams out")
+            self.ngrams = NGrams(
+                config.ngrams, of, classes, config.ngram_table, config.ngram_dropout, placed=config.ngram_places
+            )
         self.input_dropout = Dropout(_either(config.input_dropout, dropout), config.variational)
         self.dropout = torch.nn.Dropout(_either(config.output_dropout, dropout))
         self.weighted = weights is not None
@@ -139,12 +145,17 @@ class Classifier(SupervisedModel):
         Returns:
             (B, C).
         """
+        scores = self.scores(x, lengths)
+        return scores if self.ngrams is None else scores + self.ngrams(x, lengths)
+
+    def scores(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """What the network says, without n-grams; see `forward`."""
         y, _ = self.recurrent(self.input_dropout(self._embed(x)), lengths=lengths)
         pooled = self.dropout(self.pooling(y, lengths))
         if self.between is not None:
             pooled = self.dropout(torch.relu(self.between(pooled)))
-        logits: torch.Tensor = self.output(pooled)
-        return logits if self.ngrams is None else logits + self.ngrams(x, lengths)
+        scores: torch.Tensor = self.output(pooled)
+        return scores
 
     def _embed(self, x: torch.Tensor) -> torch.Tensor:
         """(B, T, E)."""
@@ -197,7 +208,8 @@ class Classifier(SupervisedModel):
         both = ", both directions" if config.bidirectional else ""
         vectors = f"embedding {self.width}" if self.embedding is not None else "one-hot"
         read = vectors if self.symbols else f"vectors of {self.width}"
-        between = f", n-grams up to {config.ngrams} beside" if config.ngrams else ""
+        by_place = " by place" if config.ngram_places else ""
+        between = f", n-grams up to {config.ngrams}{by_place} beside" if config.ngrams else ""
         between += f", {config.between} units between" if config.between else ""
         return (
             f"{self.equations.name} {config.layers}x{self.recurrent.hidden_size}{both}, {read}, {config.pooling} over "
