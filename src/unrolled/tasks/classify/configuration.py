@@ -60,7 +60,8 @@ class ClassifierConfig:
         residual: add the input of a layer to its output, from the second layer on.
         ngrams: longest n-gram of symbols of a linear layer beside the network, which says of every n-gram what it
             speaks for, as a bag of words does (wide and deep: Cheng et al. 2016); 0 has none. If not given: 4 for
-            short texts of characters, 3 with ngram_places, else none.
+            short texts of characters, up to 6 with an alphabet (6 for DNA, 2 for protein), 3 with ngram_places, else
+            none.
         ngram_table: rows of that layer's table, which n-grams share by chance where there are more of them.
         ngram_dropout: probability with which an n-gram is left out while training.
         ngram_places: an n-gram speaks for something else where it stands elsewhere, counted from the start: for

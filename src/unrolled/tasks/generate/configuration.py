@@ -11,7 +11,13 @@ from unrolled.errors import ConfigurationError
 
 __all__ = ["DEFAULTS", "GeneratorConfig", "GroupedConfig"]
 
-DEFAULTS: dict[str, Any] = {"minutes": 2.0, "clip_norm": 1.0, "warmup": 0.02}
+DEFAULTS: dict[str, Any] = {
+    "minutes": 2.0,
+    "clip_norm": 1.0,
+    "warmup": 0.02,
+    "average": "exponential",
+    "average_decay": 0.998,
+}
 """Fields of `TrainingConfig` whose defaults are others for this task."""
 
 
