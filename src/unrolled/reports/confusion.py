@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from unrolled.reports.pictures import new_figure, save_picture
+from unrolled.reports.pictures import new_figure, plain_text, save_picture
 
 __all__ = ["class_rows", "confused", "draw_confusion"]
 
@@ -42,7 +42,7 @@ def draw_confusion(confusion: Sequence[Sequence[int]], labels: Sequence[str], pa
     axes.set_xlabel("said")
     axes.set_ylabel("true")
     if title:
-        axes.set_title(_plain(title))
+        axes.set_title(plain_text(title))
     if count <= _NUMBERED:
         for row in range(count):
             for column in range(count):
@@ -84,9 +84,4 @@ def confused(confusion: Sequence[Sequence[int]], labels: Sequence[str], most: in
 
 
 def _short(label: str) -> str:
-    return _plain(label if len(label) <= 20 else label[:19] + "…")
-
-
-def _plain(text: str) -> str:
-    """A text in which a dollar sign begins no formula."""
-    return text.replace("$", r"\$")
+    return plain_text(label if len(label) <= 20 else label[:19] + "…")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unrolled.files import write_atomically
-from unrolled.reports.pictures import new_figure, save_picture
+from unrolled.reports.pictures import new_figure, plain_text, save_picture
 
 if TYPE_CHECKING:
     from unrolled.tasks.forecast.prediction import Forecast
@@ -21,6 +22,7 @@ __all__ = ["draw_forecasts", "write_forecasts"]
 _PANELS = 8
 _LABELS = 5
 _SEEN, _AHEAD = "#3b4252", "#1f6fb2"
+_MINUTE = re.compile(r"\d+-\d\d-\d\d( \d\d:\d\d:00)?")
 
 
 def write_forecasts(forecasts: Sequence[Forecast], path: Path) -> None:
@@ -90,8 +92,8 @@ def _draw(axis: Any, one: Forecast, column: int, *, legend: bool) -> None:
         np.arange(-1, ahead), _from(seen[-1], one.point[:, column]), color=_AHEAD, linewidth=1.6, label="forecast"
     )
     axis.axvline(-0.5, color="0.6", linewidth=0.8, linestyle=":")
-    axis.set_title(one.name if len(one.columns) == 1 else one.columns[column], fontsize=10)
-    stamps = [*one.seen[-shown:], *one.stamps]
+    axis.set_title(plain_text(one.name if len(one.columns) == 1 else one.columns[column]), fontsize=10)
+    stamps = _whole_minutes([*one.seen[-shown:], *one.stamps])
     places = np.unique(np.linspace(0, len(stamps) - 1, _LABELS).round().astype(int))
     axis.set_xticks(places - shown, [stamps[place] for place in places], fontsize=7)
     axis.tick_params(axis="y", labelsize=8)
@@ -99,6 +101,13 @@ def _draw(axis: Any, one: Forecast, column: int, *, legend: bool) -> None:
     axis.set_xlim(before[0] - 0.5, after[-1] + 0.5)
     if legend:
         axis.legend(fontsize=7, loc="best", framealpha=0.8)
+
+
+def _whole_minutes(stamps: list[str]) -> list[str]:
+    """Time stamps without seconds that are all zero: labels of an axis would touch."""
+    if not all(_MINUTE.fullmatch(stamp) for stamp in stamps):
+        return stamps
+    return [stamp[:-3] if " " in stamp else stamp for stamp in stamps]
 
 
 def _from(last: float, values: Any) -> Any:

@@ -12,7 +12,7 @@ from unrolled.files import write_atomically
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["FORMATS", "check_picture", "new_figure", "save_picture"]
+__all__ = ["FORMATS", "check_picture", "new_figure", "plain_text", "save_picture"]
 
 FORMATS = ("png", "svg", "pdf")
 
@@ -37,6 +37,15 @@ def new_figure(width: float, height: float) -> Figure:
     except ImportError as error:
         raise ConfigurationError("pictures need the package matplotlib", fix="pip install matplotlib") from error
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def plain_text(text: str) -> str:
+    """A text in which a dollar sign begins no formula.
+
+    >>> print(plain_text("US$ and CA$"))
+    US\\$ and CA\\$
+    """
+    return text.replace("$", r"\$")
 
 
 def save_picture(figure: Figure, path: Path) -> None:
