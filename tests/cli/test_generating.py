@@ -88,6 +88,10 @@ def test_columns_and_their_faults(unrolled: Unrolled, trained: Path) -> None:
     Path("table.csv").write_text(f"word,kind\n{rows}\n")
     begin = ("train", "generate", "table.csv", "--text", "word", "--by", "kind", "--steps", "2", *QUICK)
     assert unrolled(*begin, "--run", "run").status == 0
+    said = [json.loads(line) for line in unrolled("predict", "run", "table.csv", "--top", "1").out.splitlines()]
+    assert [(each["line"], each["text"], each["given"]) for each in said[:2]] == [(2, "ab", "p"), (3, "abab", "q")]
+    assert (len(said), len(said[0]["probabilities"])) == (30, 1)
+    assert json.loads(unrolled("evaluate", "run", "--on", "table.csv", "--json").out)["examples"] == 30
     wrong = unrolled("train", "generate", "table.csv", "--text", "word", "--by", "kinds", "--steps", "2")
     assert wrong.status == 2
     assert "kinds" in wrong.err

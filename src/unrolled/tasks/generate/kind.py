@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, cast
 
 import numpy as np
 
 from unrolled.cells import Equations
-from unrolled.data.labelled import find_labels, known_labels
+from unrolled.data.labelled import find_labels, known_labels, read_unlabelled
 from unrolled.data.labelled_splits import read_parts
 from unrolled.data.preparation import Progress
 from unrolled.data.store import PARTS, Part, SplitSources
+from unrolled.data.text import Source
 from unrolled.data.text_inputs import TextInput
 from unrolled.errors import ConfigurationError
 from unrolled.tasks.generate.configuration import DEFAULTS, GeneratorConfig, GroupedConfig
@@ -123,6 +124,23 @@ class Generate(Kind):
             raise ConfigurationError(f"the {part} part of the data is empty", fix="choose another --split")
         symbols = Symbols.from_json(prepared.vocabulary)
         return ngram_report(cast("dict[str, GroupedExamples]", parts), part, symbols, told)
+
+    def all_examples(
+        self,
+        sources: Sequence[Source],
+        options: Options,
+        vocabulary: Mapping[str, Any],
+        told: Progress | None = None,
+    ) -> Examples:
+        # Nothing of other files is held out.
+        data = replace(cast("GroupedConfig", options["data"]), hold_out=0.0)
+        return super().all_examples(sources, {**options, "data": data}, vocabulary, told)
+
+    def read_inputs(
+        self, sources: Sequence[Source], options: Options, form: str | None = None
+    ) -> Iterator[tuple[dict[str, Any], Any]]:
+        """Lines, or what the run was trained on may be: see `data.labelled.read_unlabelled`."""
+        return read_unlabelled(sources, cast("GroupedConfig", options["data"]).labelled(), form)
 
     def predict(
         self, model: SupervisedModel, lines: Iterable[Any], options: Options, vocabulary: Mapping[str, Any]
