@@ -100,6 +100,11 @@ def test_prediction_of_every_form(trained: Path, tmp_path: Path, capsys: pytest.
         path.write_text(text)
         got = [one["tags"] for one in opened.predict_file(str(path), form)]
         assert got == [["O", "B-PER"], ["O", "B-LOC"]], text
+    # Columns divided by spaces look like sentences, but for what they are called or how they begin.
+    (tmp_path / "in.conll").write_text("saw X\nAbc X\n\nin X\nCab X\n")
+    assert [one["tags"] for one in opened.predict_file(str(tmp_path / "in.conll"))] == [["O", "B-PER"], ["O", "B-LOC"]]
+    path.write_text("-DOCSTART- X\n\nsaw X\nAbc X\n")
+    assert [one["tags"] for one in opened.predict_file(str(path))] == [["O", "B-PER"]]
     path.write_text("# id 1 of 2\nsaw\tX\nAbc\tX\n\nin\tX\nCab\tX\n")
     write_conll(opened, str(path))
     assert capsys.readouterr().out == "# id 1 of 2\nsaw\tO\nAbc\tB-PER\n\nin\tO\nCab\tB-LOC\n\n"

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from unrolled.data.compressed import SUFFIXES
 from unrolled.data.conll import Layout, Sentence, parse_sentences
 from unrolled.data.labelled_frames import LabelledSeries
 from unrolled.errors import ConfigurationError, DataError, PromptError, nearest
@@ -26,6 +27,7 @@ __all__ = ["Tagged", "read_inputs", "tag_all", "tag_sentences", "tag_series", "w
 _KINDS = ("lines", "json", "conll")
 _AT_ONCE = 256
 _SNIFFED = 2000  # lines
+_ENDINGS = (".conll", ".conllu", ".conllup", ".conll03", ".bio", ".bioes", ".iob", ".iob2")
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +108,8 @@ def read_inputs(
         data: how the training data was read.
         kind: "lines" (a sentence a line, words separated by white space), "json" (an object a line with `tokens`),
             "conll" (as the training data, the column of tags may be missing); if not given, JSON where the first line
-            begins with `{`, CoNLL where it has a tab or begins with `# `, else lines.
+            begins with `{`, CoNLL where it has a tab or begins with `# ` or `-DOCSTART-`, or where the name ends with
+            one of CoNLL, else lines.
         name: what the lines are called.
 
     Raises:
@@ -126,7 +129,7 @@ def read_inputs(
         raise PromptError("there is nothing to tag", expected="a sentence a line, CoNLL, or JSON lines with tokens")
     if kind is None:
         first = held[-1]
-        conll = "\t" in first or first.startswith("# ")
+        conll = "\t" in first or first.startswith(("# ", "-DOCSTART-")) or _plain(name).endswith(_ENDINGS)
         kind = "json" if first.lstrip().startswith("{") else "conll" if conll else "lines"
     coming = itertools.chain(held, coming)
     if kind == "conll":
@@ -139,6 +142,11 @@ def read_inputs(
         if line.strip():
             tokens = _json_tokens(line, f"{name}, line {number}") if kind == "json" else line.split()
             yield Sentence(tuple(tokens), line=number, where=name), None
+
+
+def _plain(name: str) -> str:
+    """The name of a file in small letters, without the ending that says how it is compressed."""
+    return name.lower().removesuffix(next((each for each in SUFFIXES if name.lower().endswith(each)), ""))
 
 
 def _json_tokens(line: str, where: str) -> list[str]:
