@@ -204,3 +204,10 @@ def test_options_of_language_models_and_of_files_are_told_apart(unrolled: Unroll
     assert "--bad-rows" in help_text
     assert "demo" in unrolled("--help").out
     assert "classify" in unrolled("demo", "--help").out
+
+
+def test_folds_are_cut_from_one_set_of_files(unrolled: Unrolled, tmp_path: Path) -> None:
+    names = write_names(tmp_path / "names")
+    done = unrolled("train", "classify", names, "--test", names, "--folds", "3")
+    assert done.status == 2
+    assert "folds are made of all examples together" in done.err

@@ -57,7 +57,7 @@ def train_classify(
     check_of_network(bow, "a bag of words", "bow")
     options = {"init_from": init_from, **given(data, reading, model, training)}
     if options.get("folds") and not options.get("fold"):
-        fold_task("classify", paths or [], files.run, options, json)
+        fold_task("classify", paths or [], files, options, json)
         return
     train("classify", paths, files, options, json)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from unrolled.cli.printing import print_json
 from unrolled.cli.screen import Screen
+from unrolled.cli.supervised import FileOptions
 from unrolled.errors import ConfigurationError
 
 __all__ = ["fold_task"]
@@ -16,11 +16,11 @@ __all__ = ["fold_task"]
 _SHOWN = ("accuracy", "macro_f1", "roc_area", "mae", "r2")
 
 
-def fold_task(task: str, paths: Sequence[str], run: Path | None, options: dict[str, Any], json: bool) -> None:
+def fold_task(task: str, paths: Sequence[str], files: FileOptions, options: dict[str, Any], json: bool) -> None:
     """Train and test a model for each fold, told of as they are done."""
     from unrolled.verbs.crossvalidating import cross_validate
 
-    if not paths:
+    if not paths or files.train or files.valid or files.test:
         raise ConfigurationError(
             "folds are made of all examples together", fix="give the files without --train, --valid and --test"
         )
@@ -31,7 +31,7 @@ def fold_task(task: str, paths: Sequence[str], run: Path | None, options: dict[s
 
     folds = options.pop("folds")
     with Screen() as screen:
-        found = cross_validate(task, paths, folds=folds, run=run, listener=screen, each=told, **options)
+        found = cross_validate(task, paths, folds=folds, run=files.run, listener=screen, each=told, **options)
     if json:
         print_json({**asdict(found), "run": str(found.run)})
         return
