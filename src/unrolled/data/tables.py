@@ -202,6 +202,7 @@ def _table(
                     expected=f"{len(columns)}: {', '.join(columns)}",
                     got=f"{len(fields)}: {', '.join(fields)[:60]}",
                     where=f"{source.name}, line {line}",
+                    fix="put quotation marks around a field that holds a comma" if kind == "csv" else None,
                 )
             )
             continue

@@ -40,7 +40,7 @@ class TrainingConfig:
     """How a model is trained. What is None is chosen from the text and the budget, and printed.
 
     Attributes:
-        minutes: budget, in minutes of training (validating and sampling are outside); 10 where no budget is given.
+        minutes: budget, in minutes of training (validating and sampling are outside); 10 where there is no other.
         epochs: budget, in passes over the training text.
         steps: budget, in updates of the weights.
         batch: parallel streams of text; chosen from the text if not given.
