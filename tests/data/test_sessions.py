@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from unrolled.data.made_sessions import make_sessions
-from unrolled.data.sessions import read_events, read_sequences
+from unrolled.data.sessions import read_events, read_sequences, read_unfinished
 from unrolled.data.text import find_sources
 from unrolled.errors import ConfigurationError, DataError
 
@@ -38,11 +38,22 @@ def test_an_event_a_row_in_the_order_of_time(tmp_path: Path) -> None:
     found = read_events(write(tmp_path / "a.csv", rows), "session", "item", "time")
     assert found.items == [("w", "x", "y"), ("first", "second")]  # of equals as they stand
     assert found.begins[1] < found.begins[0]
+    assert found.names == ["b", "a"]
+    assert found.select([1]).names == ["a"]
     plain = read_events(write(tmp_path / "a.csv", rows), "session", "item")
     assert plain.items == [("x", "y", "w"), ("second", "first")]
     numbers = [{"session": 1, "item": 5, "time": 2}, {"session": 1, "item": 6, "time": 1.5}]
     listed = write(tmp_path / "a.jsonl", "".join(json.dumps(row) + "\n" for row in numbers))
     assert read_events(listed, "session", "item", "time").items == [("6", "5")]
+
+
+def test_sequences_that_go_on_keep_their_lines(tmp_path: Path) -> None:
+    lines = write(tmp_path / "a.txt", "shoes hat\n\nhat\n")
+    assert list(read_unfinished(lines)) == [(1, ("shoes", "hat")), (2, ()), (3, ("hat",))]
+    rows = write(tmp_path / "a.jsonl", '{"what": ["shoes", 7]}\n\n{"what": []}\n')
+    assert list(read_unfinished(rows, "what")) == [(1, ("shoes", "7")), (3, ())]
+    with pytest.raises(DataError, match="no column"):
+        list(read_unfinished(rows, "which"))
 
 
 def test_faults_are_told_with_their_line(tmp_path: Path) -> None:

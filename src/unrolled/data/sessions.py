@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from unrolled.data.configuration import DecodingErrors
 from unrolled.data.preparation import Progress
-from unrolled.data.tables import Row, read_rows, table_format
-from unrolled.data.text import Source, read_text
+from unrolled.data.tables import Row, TableFormat, read_rows, table_format
+from unrolled.data.text import Source, read_lines, read_text
 from unrolled.errors import DataError
 
-__all__ = ["Sessions", "cut_items", "read_events", "read_sequences"]
+__all__ = ["Sessions", "cut_items", "read_events", "read_sequences", "read_unfinished"]
 
 
 @dataclass(eq=False)
@@ -24,10 +24,12 @@ class Sessions:
     Attributes:
         items: of each what happened, in its order.
         begins: of each the time of its first event, in seconds; 0 where times are not known.
+        names: of each what its table calls it; empty where sessions have no names.
     """
 
     items: list[tuple[str, ...]] = field(default_factory=list)
     begins: list[float] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -35,7 +37,8 @@ class Sessions:
     def select(self, rows: Iterable[int]) -> Sessions:
         """Some of them, in a new order."""
         chosen = list(rows)
-        return Sessions([self.items[row] for row in chosen], [self.begins[row] for row in chosen])
+        names = [self.names[row] for row in chosen] if self.names else []
+        return Sessions([self.items[row] for row in chosen], [self.begins[row] for row in chosen], names)
 
 
 def cut_items(text: str, separator: str | None = None) -> tuple[str, ...]:
@@ -97,6 +100,7 @@ def read_events(
     item: str,
     time: str | None = None,
     *,
+    kind: TableFormat | None = None,
     errors: DecodingErrors = "strict",
     told: Progress | None = None,
 ) -> Sessions:
@@ -107,6 +111,7 @@ def read_events(
         session: the column of the session.
         item: the column of the item.
         time: the column of the time; without one the order is that of the rows.
+        kind: the format of the tables; by their names if not given.
         errors: what a byte that is not UTF-8 does.
         told: is told of progress.
 
@@ -117,15 +122,45 @@ def read_events(
     for number, source in enumerate(sources):
         if told is not None:
             told(number, len(sources), "reading")
-        for row in read_rows(source, errors=errors):
+        for row in read_rows(source, kind, errors=errors):
             at = 0.0 if time is None else _seconds(row.get(time), row)
             events.setdefault(_name(row, session), []).append((at, _name(row, item)))
     found = Sessions()
-    for happened in events.values():
+    for name, happened in events.items():
         happened.sort(key=lambda event: event[0])  # stable: those of one time stay as they stand
-        found.items.append(tuple(name for _, name in happened))
+        found.names.append(name)
+        found.items.append(tuple(item_name for _, item_name in happened))
         found.begins.append(happened[0][0])
     return _checked(found, sources)
+
+
+def read_unfinished(
+    sources: Sequence[Source],
+    column: str | None = None,
+    *,
+    separator: str | None = None,
+    kind: TableFormat | None = None,
+    errors: DecodingErrors = "strict",
+) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Sequences that are to go on, each with its line: also those in which nothing happened yet.
+
+    Args:
+        sources: the files.
+        column: see `read_sequences`; None for lines of a text.
+        separator: see `read_sequences`.
+        kind: the format of the tables; by their names if not given.
+        errors: see `read_sequences`.
+
+    Raises:
+        DataError: a row is malformed, or has no such column; with file and line.
+    """
+    for source in sources:
+        if column is None:
+            for number, line in read_lines(source, errors):
+                yield number, cut_items(line, separator)
+        else:
+            for row in read_rows(source, kind, errors=errors):
+                yield row.line, _listed(row.get(column), separator, row)
 
 
 def _checked(found: Sessions, sources: Sequence[Source]) -> Sessions:

@@ -151,6 +151,28 @@ def test_training_evaluating_predicting(shop: Path, tmp_path: Path) -> None:
     assert next(iter(opened.predict([""])))["items"]  # nothing came before
 
 
+def test_prediction_of_tables_as_they_were_trained_on(shop: Path, tmp_path: Path) -> None:
+    opened = open_task(train_task("next", [str(shop)], run=tmp_path / "run", steps=1, **OPTIONS).run)
+    rows = "time,session,item\n2,b,item0002\n1,b,item0001\n1,a,hat\n"
+    (tmp_path / "new.csv").write_text(rows)
+    alone = next(iter(opened.predict(["item0001 item0002"])))
+    found = list(opened.predict_file(str(tmp_path / "new.csv")))
+    assert [one["session"] for one in found] == ["b", "a"]
+    assert found[0]["items"] == alone["items"] == next(iter(opened.predict([["item0001", "item0002"]])))["items"]
+    assert found[1]["unknown"] == ["hat"]
+    (tmp_path / "new").write_text(rows)
+    assert len(list(opened.predict_file(str(tmp_path / "new")))) == 4
+    assert list(opened.predict_file(str(tmp_path / "new"), "csv")) == found
+    with pytest.raises(ConfigurationError, match="did you mean 'csv'"):
+        list(opened.predict_file(str(tmp_path / "new"), "cvs"))
+    listed = {**opened.options, "data": EventsConfig(sequence="what", time=None)}
+    (tmp_path / "new.jsonl").write_text('{"what": ["hat", "item0001"]}\n')
+    (source,) = SplitSources.find([str(tmp_path / "new.jsonl")]).text
+    assert list(opened.kind.read_inputs([source], listed)) == [({"line": 1}, ("hat", "item0001"))]
+    with pytest.raises(DataError, match="trained on lines"):
+        list(opened.kind.read_inputs([source], {**opened.options, "data": EventsConfig()}))
+
+
 class _Stopping(Listener):
     """Stops a training after so many steps."""
 

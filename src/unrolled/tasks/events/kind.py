@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, cast, get_args
 
 import numpy as np
 import torch
@@ -14,10 +14,12 @@ from unrolled.cells import Equations
 from unrolled.data.labelled_splits import stratified
 from unrolled.data.preparation import Progress
 from unrolled.data.ragged import Ragged
-from unrolled.data.sessions import Sessions, cut_items, read_events, read_sequences
+from unrolled.data.sessions import Sessions, cut_items, read_events, read_sequences, read_unfinished
 from unrolled.data.store import PARTS, Part, SplitSources
+from unrolled.data.tables import TableFormat, table_format
+from unrolled.data.text import Source
 from unrolled.data.vocabulary import IntArray
-from unrolled.errors import DataError, RunError
+from unrolled.errors import ConfigurationError, DataError, RunError, nearest
 from unrolled.tasks.events.configuration import DEFAULTS, EventsConfig, NextConfig
 from unrolled.tasks.events.model import EventBatch, NextItem
 from unrolled.tasks.events.opponents import Opponents
@@ -26,8 +28,6 @@ from unrolled.tasks.kinds import Chosen, Kind, Options, Prepared, told_parts
 from unrolled.tasks.supervised import Examples, SupervisedModel, batches_in_order
 
 __all__ = ["EventExamples", "Next"]
-
-_SHOWN = 10  # items of a prediction
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,13 +51,18 @@ class EventExamples:
 
 
 class Next(Kind):
-    """Many to many, one step ahead: the next item of a session after each."""
+    """Many to many, one step ahead: the next item of a session after each.
+
+    Attributes:
+        shown: how many items a prediction has, the likeliest.
+    """
 
     name = "next"
     about = "the next item of a session"
     loss = "nats an event"
     sections: ClassVar[dict[str, type[Any]]] = {"data": EventsConfig, "model": NextConfig}
     defaults: ClassVar[dict[str, Any]] = DEFAULTS
+    shown: int = 10
 
     def prepare(
         self,
@@ -125,7 +130,7 @@ class Next(Kind):
         }
 
     def summary(self, report: Mapping[str, Any]) -> str:
-        rows = {"network": report, **report["opponents"]}
+        rows = {report.get("opponent", "network"): report, **report["opponents"]}
         width = max(map(len, rows))
         head = [f"hit@{k}" for k in CUTS] + [f"MRR@{k}" for k in CUTS[1:]] + ["nats"]
         lines = [f"{report['events']:,} events of {report['sessions']:,} sessions"]
@@ -136,23 +141,62 @@ class Next(Kind):
             lines.append(f"{name:<{width}}  {'  '.join(shown)}")
         return "\n  ".join(lines)
 
+    def read_inputs(
+        self, sources: Sequence[Source], options: Options, form: str | None = None
+    ) -> Iterator[tuple[dict[str, Any], Any]]:
+        """Sequences, as the run's were read where they come in tables, else a line each."""
+        config, forms = cast("EventsConfig", options["data"]), ("lines", *get_args(TableFormat))
+        if form not in (None, *forms):
+            raise ConfigurationError(f"there is no format {form!r} of sequences", fix=nearest(str(form), forms))
+        for source in sources:
+            kind = cast("TableFormat | None", table_format(source) if form is None else form)
+            if kind is None or form == "lines":
+                for line, items in read_unfinished([source], separator=config.separator, errors=config.errors):
+                    yield {"line": line}, items
+            elif config.session is not None:
+                found = read_events([source], config.session, config.item, config.time, kind=kind, errors=config.errors)
+                for name, items in zip(found.names, found.items, strict=True):
+                    yield {"session": name}, items
+            elif config.sequence is not None:
+                for line, items in read_unfinished(
+                    [source], config.sequence, separator=config.separator, kind=kind, errors=config.errors
+                ):
+                    yield {"line": line}, items
+            else:
+                raise DataError(
+                    "the run was trained on lines, and which column holds the items is not known",
+                    where=source.name,
+                    fix="--format lines, or write a sequence a line",
+                )
+
     def predict(
         self, model: SupervisedModel, lines: Iterable[Any], options: Options, vocabulary: Mapping[str, Any]
     ) -> Iterator[dict[str, Any]]:
         config, numbers = cast("EventsConfig", options["data"]), _numbers(vocabulary)
         names = vocabulary["items"]
         for line in lines:
-            items = cut_items(str(line), config.separator)[-config.max_length :]
+            items = tuple(map(str, line)) if isinstance(line, list | tuple) else cut_items(str(line), config.separator)
+            items = items[-config.max_length :]
             ids = torch.tensor([[numbers.get(item, 0) for item in items] or [0]])
             with torch.no_grad():
                 logits = cast("NextItem", model)(ids, torch.tensor([ids.shape[1]]))[0, -1, 1:]
-            likely, places = logits.float().softmax(0).topk(min(_SHOWN, len(names)))
+            likely, places = logits.float().softmax(0).topk(min(self.shown, len(names)))
             pairs = zip(places.tolist(), likely.tolist(), strict=True)
             unknown = sorted({item for item in items if item not in numbers})
             yield {
                 "items": [{"item": names[place], "probability": share} for place, share in pairs],
                 **({"unknown": unknown} if unknown else {}),
             }
+
+    def opponent(
+        self, prepared: Prepared, part: Part, options: Options, told: Callable[[str], None] | None = None
+    ) -> dict[str, Any]:
+        """The strongest of those that `evaluate` has anyway: chains that back off, how far chosen on validation."""
+        found = cast("EventExamples", prepared.parts[part])
+        name, ranks = list(found.opponents.ranks(found.sessions).items())[-1]
+        own = ranks.describe()
+        counts = {"sessions": len(found.lengths), "events": int(found.lengths.sum())}
+        return {"opponent": name, **counts, "loss": own["nats"], **own, "opponents": {}}
 
 
 def _read(sources: SplitSources, config: EventsConfig, told: Progress | None) -> dict[Part, Sessions]:
