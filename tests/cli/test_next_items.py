@@ -30,6 +30,22 @@ def test_what_comes_next_from_end_to_end(unrolled: Callable[..., Any], tmp_path:
     (tmp_path / "new.txt").write_text("item0001 item0002\n")
     said = json.loads(unrolled("predict", "runs/shop", tmp_path / "new.txt").out)
     assert said["items"][0]["item"].startswith("item")
+    beside = unrolled("evaluate", "runs/shop", "--split", "test", "--baseline")
+    assert beside.status == 0, beside.err
+    assert "beside it: back-off, " in beside.out
+    several = json.loads(unrolled("predict", "runs/shop", shop, "--top", "12", "--json").out)
+    assert several["task"] == "next"
+    assert len(several["items"]) == 200
+    assert {len(each["items"]) for each in several["items"]} == {12}
+    for wrong in (("--conll",), ("--horizon", "3")):
+        refused = unrolled("predict", "runs/shop", shop, *wrong)
+        assert (refused.status, wrong[0] in refused.err) == (2, True)
+    picture = unrolled("evaluate", "runs/shop", "--picture", "a.png")
+    assert picture.status == 2
+    assert "leave --picture out" in picture.err
+    for wrong in (("--protocol", "windows"), ("--dynamic", "rms"), ("--cache", "500"), ("--mix", "ngram")):
+        refused = unrolled("evaluate", "runs/shop", *wrong)
+        assert (refused.status, f"{wrong[0]} is of language models" in refused.err) == (2, True)
 
 
 def test_the_demo(unrolled: Callable[..., Any]) -> None:

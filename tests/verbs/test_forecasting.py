@@ -239,6 +239,12 @@ def test_on_the_command_line(start: Callable[..., Any], table: Path, tmp_path: P
     assert "2 series, 9 steps" in predicted.stdout
     assert (tmp_path / "run" / "forecast.png").stat().st_size > 1000
     assert len((tmp_path / "run" / "forecast.csv").read_text().splitlines()) == 19
+    machine = start("predict", "run", "--horizon", "2", "--json", cwd=tmp_path)
+    assert machine.wait() == 0, machine.stderr
+    said = json.loads(machine.stdout)
+    assert (said["task"], said["picture"], said["beyond"]) == ("forecast", "run/forecast.png", False)
+    assert [set(row) for row in said["items"]] == [{"series", "time", "forecast", "q0.1", "q0.9"}] * 4
+    assert start("predict", "run", "--format", "csv", cwd=tmp_path).wait() == 2
     wrong = start("train", "forecast", table, "--horizon", "6", "--known", "rain", cwd=tmp_path)
     assert wrong.wait() == 2
     assert "there is no column 'rain'" in wrong.stderr

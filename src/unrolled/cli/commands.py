@@ -328,6 +328,10 @@ def evaluate(
     from unrolled.verbs.using import open_run
 
     if learns_from_examples(Run.open(run)):
+        others = {"protocol": protocol != "carried", "window": window is not None, "mix": bool(mix)}
+        for name in [*(name for name, is_given in others.items() if is_given), *given(methods)]:
+            option = "--" + name.replace("_", "-")
+            raise ConfigurationError(f"{option} is of language models", got=str(run), fix=f"leave {option} out")
         evaluate_task(run, split, checkpoint, device, threads, json, baseline is not None, on=on, picture=picture)
         return
     if on is not None or picture is not None:

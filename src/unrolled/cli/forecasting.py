@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from unrolled.cli.options import given, options_of
-from unrolled.cli.printing import print_trained_task
+from unrolled.cli.printing import print_json, print_trained_task
 from unrolled.cli.screen import Screen
 from unrolled.cli.supervised import FileOptions, Flat, Json, train, training_options
 from unrolled.data.series_configuration import SeriesConfig
@@ -39,11 +39,19 @@ def train_forecast(
     train("forecast", paths, files, given(data, model, training), json)
 
 
-def predict_ahead(opened: Any, file: str | None, horizon: int | None, output: str | None, picture: str | None) -> None:
+def predict_ahead(
+    opened: Any, file: str | None, horizon: int | None, output: str | None, picture: str | None, json: bool = False
+) -> None:
     """Forecast the steps ahead into a table and a picture, and say where they are."""
     from unrolled.verbs.forecasting import forecast
 
     found = forecast(opened, file, horizon=horizon, output=output, picture=picture)
+    if json:
+        about = {"run": str(opened.run.path), "task": opened.kind.name, "checkpoint": opened.step}
+        files = {"table": str(found.table), "picture": found.picture and str(found.picture)}
+        items = [row for each in found.forecasts for row in each.rows()]
+        print_json({**about, **files, "beyond": found.beyond, "items": items})
+        return
     first = found.forecasts[0]
     print(f"{len(found.forecasts):,} series, {len(first.stamps):,} steps, {first.stamps[0]} to {first.stamps[-1]}")
     if found.beyond:

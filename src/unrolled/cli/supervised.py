@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from cyclopts import Parameter
 
@@ -85,13 +85,17 @@ def predict(
         str | None, Parameter(name="--format", help="What the inputs are; by their name if not given.")
     ] = None,
     ahead: Annotated[_AheadOptions, Flat] = _AheadOptions(),  # type: ignore[valid-type]  # noqa: B008
-    top: Annotated[Whole | None, Parameter(help="How many labels, the likeliest; all if not given.")] = None,
+    top: Annotated[
+        Whole | None,
+        Parameter(help="How many labels or items, the likeliest; all labels, or ten items, if not given."),
+    ] = None,
     checkpoint: Annotated[str, Parameter(help="best, last, or the step of a checkpoint.")] = "best",
     conll: Annotated[
         bool, Parameter(help="Of a tagger: write CoNLL with the tags put in, not JSON lines.", negative="")
     ] = False,
     device: Annotated[str, Parameter(help="cpu, cuda, mps, or auto.")] = "auto",
     threads: Annotated[Whole | None, Parameter(help="Processor threads.")] = None,
+    json: Json = False,
 ) -> None:
     """What a trained model says of new inputs, one JSON line each; of a forecaster, the steps ahead as a table."""
     from unrolled.verbs.supervised import open_task
@@ -100,10 +104,11 @@ def predict(
         raise ConfigurationError("top is a number of labels", expected="at least 1", got=str(top))
     with Screen(quiet=True) as screen:
         opened = open_task(run, checkpoint, device=device, threads=threads, listener=screen)
+        _check_options(opened.kind.name, top=top, form=form, conll=conll, json=json)
         if opened.kind.ahead:
             from unrolled.cli.forecasting import predict_ahead
 
-            predict_ahead(opened, file, **asdict(ahead))
+            predict_ahead(opened, file, **asdict(ahead), json=json)
             return
         for name in given(ahead):
             raise ConfigurationError(f"--{name} is an option of forecasters", got=f"a run of {opened.kind.name}")
@@ -114,10 +119,40 @@ def predict(
 
             write_conll(opened, file, form)
             return
-        for found in opened.predict_file(file, form):
-            if top is not None and isinstance(found.get("probabilities"), dict):
-                found["probabilities"] = dict(itertools.islice(found["probabilities"].items(), top))
+        if top is not None and opened.kind.name == "next":
+            from unrolled.tasks.events.kind import Next
+
+            cast("Next", opened.kind).shown = top
+        items = (_cut(found, top) for found in opened.predict_file(file, form))
+        if json:
+            about = {"run": str(run), "task": opened.kind.name, "checkpoint": opened.step}
+            print_json({**about, "items": list(items)})
+            return
+        for found in items:
             sys.stdout.write(json_module.dumps(finite(found), ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _cut(found: dict[str, Any], top: int | None) -> dict[str, Any]:
+    """A prediction with the likeliest labels only."""
+    shares = found.get("probabilities")
+    if top is None or not isinstance(shares, dict):
+        return found
+    return {**found, "probabilities": dict(itertools.islice(shares.items(), top))}
+
+
+def _check_options(task: str, *, top: int | None, form: str | None, conll: bool, json: bool) -> None:
+    """Raise a `ConfigurationError` where `predict` is given an option that its task does not have."""
+    for option, is_given, tasks in (
+        ("--top", top is not None, ("classify", "generate", "next")),
+        ("--format", form is not None, ("classify", "generate", "next", "tag")),
+        ("--conll", conll, ("tag",)),
+    ):
+        if is_given and task not in tasks:
+            raise ConfigurationError(
+                f"{option} is an option of {', '.join(tasks)}", got=f"a run of {task}", fix=f"leave {option} out"
+            )
+    if conll and json:
+        raise ConfigurationError("--conll and --json are two forms of the same", fix="leave one of them out")
 
 
 def evaluate_task(
@@ -139,7 +174,11 @@ def evaluate_task(
         opened = open_task(run, checkpoint, device=device, threads=threads, listener=screen)
         shown = _SHOWN.get(opened.kind.name)
         if picture is not None and shown is None:
-            raise ConfigurationError(f"there is no picture of an evaluation of {opened.kind.name}")
+            raise ConfigurationError(
+                f"there is no picture of an evaluation of {opened.kind.name}",
+                expected="a run of classify or tag",
+                fix="leave --picture out",
+            )
         if picture is not None:
             check_picture(picture)
         if on is not None and baseline:
