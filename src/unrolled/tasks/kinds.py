@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from unrolled.tasks.language_model import LanguageModel
     from unrolled.tasks.supervised import Examples, SupervisedModel
 
-__all__ = ["KINDS", "Chosen", "Kind", "Options", "Prepared", "find_kind", "told_parts"]
+__all__ = ["KINDS", "Chosen", "Kind", "Options", "Prepared", "Select", "find_kind", "told_parts"]
 
 Select = Literal["metric", "loss"]
+"""Which checkpoint is the best one."""
 Options = Mapping[str, Any]
 """The sections of a task's options, by name: each a frozen dataclass."""
 

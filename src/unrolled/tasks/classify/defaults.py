@@ -17,7 +17,7 @@ _FEW = 1000  # symbols: characters, bytes and letters have fewer, words and subw
 _SHORT = 50  # symbols of an example on average, of which all n-grams up to 4 are cheap
 _STRETCH, _STRETCHES = 6, 1 << 12  # the longest stretch of letters, and how many different ones there may be
 _LONG = 150  # time steps of an example on average
-_RATE, _UNITS = 4e-3, 160  # the rate for layers up to this size
+_RATE, _LIGHT_RATE, _UNITS = 4e-3, 1e-2, 160  # rates for layers up to this size
 
 
 def choose_network(
@@ -43,7 +43,8 @@ def choose_network(
         "embedding_size": 0 if symbols is None else 64,
         # Vectors of rare words stay near where they start, and should say little.
         "embedding_std": 1.0 if few else 0.1,
-        "dropout": 0.2 if symbols is None else 0.5,
+        # Where n-grams know most by themselves, the network must not learn by heart what is left for them to learn.
+        "dropout": 0.2 if symbols is None else 0.7 if light else 0.5,
         "input_dropout": 0.0 if symbols is None else 0.2 if few else None,
         "word_dropout": 0.1 if symbols is not None and not few else 0.0,
         "ngrams": _longest_ngram(schema, light, config.ngram_places),
@@ -51,7 +52,7 @@ def choose_network(
     chosen = {name: value for name, value in usual.items() if getattr(config, name) is None}
     batch = min(32 if mean > _LONG else 64, max(8, len(lengths) // 50))
     gated = sum(kind == "hidden matrix" for kind in equations.parameters.values()) != 1
-    rate = _RATE * min(1.0, _UNITS / hidden) * (1.0 if gated else 0.3)
+    rate = (_LIGHT_RATE if light else _RATE) * min(1.0, _UNITS / hidden) * (1.0 if gated else 0.3)
     return replace(config, **chosen), batch, float(f"{rate:.2g}")
 
 
