@@ -261,3 +261,21 @@ def test_a_run_is_described_and_evaluated_on_other_tables(trained: Path, tmp_pat
     beside = open_task(trained).opponent("test")
     assert beside["opponent"].startswith("a linear map of 24 steps to 6")
     assert beside["skill"]["linear"]["mae"] == pytest.approx(0, abs=1e-6)
+
+
+def test_a_series_without_a_name_is_none_of_several(trained: Path) -> None:
+    values = waves(30)[:, 0].tolist()
+    with pytest.raises(DataError, match="knows no series 'line 1'"):
+        list(open_task(trained).predict([json.dumps({"values": values})]))
+
+
+def test_what_is_too_short_to_evaluate_is_said(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no examples"):
+        open_task(trained).evaluate_file(str(a_table(tmp_path / "short.csv", waves(20, 2))))
+
+
+def test_the_calendar_of_a_line_is_not_made_up(tmp_path: Path) -> None:
+    path = a_table(tmp_path / "waves.csv", waves(200))
+    train_task("forecast", path, run=tmp_path / "run", steps=1, calendar="hour", **_SETTINGS)
+    with pytest.raises(DataError, match="calendar reads tables"):
+        list(open_task(tmp_path / "run").predict([json.dumps({"values": waves(30)[:, 0].tolist()})]))

@@ -14,7 +14,7 @@ from unrolled import __version__
 from unrolled.cells import Equations, find_cell
 from unrolled.data.store import Part, SplitSources
 from unrolled.data.text import find_sources
-from unrolled.errors import ConfigurationError
+from unrolled.errors import ConfigurationError, DataError
 from unrolled.kernels import candidates, choose
 from unrolled.layers import RecurrentLayer
 from unrolled.runs.checkpoints import Checkpoint, load
@@ -241,22 +241,20 @@ class OpenedTask:
         """
         sources = find_data(self.run)
         prepared = self.kind.prepare(sources, self.options, self.run.vocabulary, self.listener.preparing)
-        examples = prepared.parts[split]
-        if not len(examples.lengths):
-            raise ConfigurationError(
-                f"the {split} part of the data is empty", fix="choose another --split, or train with another --split"
-            )
-        return self._report(examples, split)
+        return self._report(_part(prepared, split), split)
 
     def evaluate_file(self, name: str) -> dict[str, Any]:
         """The metrics on other data in the same format: a file, directory or glob.
 
         Raises:
-            DataError: it is not in that format.
+            DataError: it is not in that format, or holds no example.
         """
-        sources = find_sources([name])
         told = self.listener.preparing
-        return self._report(self.kind.all_examples(sources, self.options, self.run.vocabulary, told), name)
+        examples = self.kind.all_examples(find_sources([name]), self.options, self.run.vocabulary, told)
+        if not len(examples.lengths):
+            expected = "at least one; of a series as many steps as a window and its horizon have"
+            raise DataError("there are no examples", expected=expected, where=name)
+        return self._report(examples, name)
 
     def _report(self, examples: Examples, called: str) -> dict[str, Any]:
         found = self.kind.evaluate(self.model, examples, self.options, self.run.vocabulary, self.listener.reading)
@@ -267,9 +265,10 @@ class OpenedTask:
         return self.kind.predict(self.model, lines, self.options, self.run.vocabulary)
 
     def opponent(self, split: Part = "test") -> dict[str, Any]:
-        """The classical opponent on a part of the run's own data; see `Kind.opponent`."""
+        """The classical opponent on a part of the run's own data; see `Kind.opponent`, for errors `evaluate` too."""
         told = self.listener.preparing
         prepared = self.kind.prepare_opponent(find_data(self.run), self.options, self.run.vocabulary, told)
+        _part(prepared, split)
         return self.kind.opponent(prepared, split, self.options, self.listener.doing)
 
     def predict_file(self, name: str, form: str | None = None) -> Iterator[dict[str, Any]]:
@@ -318,6 +317,15 @@ def open_task(
     model, loaded = load_task_model(opened, checkpoint)
     model.to(choose_device(device))
     return OpenedTask(opened, kind, model, sections, loaded.step, listener or Listener())
+
+
+def _part(prepared: Prepared, split: Part) -> Examples:
+    """The examples of a part, of which there is at least one."""
+    if not len(prepared.parts[split].lengths):
+        raise ConfigurationError(
+            f"the {split} part of the data is empty", fix="choose another --split, or train with another --split"
+        )
+    return prepared.parts[split]
 
 
 def _conduct(

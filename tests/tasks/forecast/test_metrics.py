@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,13 @@ import pytest
 from unrolled.data.series import Series
 from unrolled.data.series_configuration import SeriesConfig
 from unrolled.data.store import SplitSources
+from unrolled.errors import DataError
 from unrolled.tasks.forecast.configuration import ForecasterConfig
+from unrolled.tasks.forecast.evaluation import verdict
 from unrolled.tasks.forecast.kind import Forecasting
 from unrolled.tasks.forecast.metrics import interval, mase_scales, measure, pinball
 from unrolled.tasks.forecast.opponents import last_value, seasonal_naive
+from unrolled.tasks.forecast.scaling import Scaling
 from unrolled.tasks.forecast.windows import Windows
 
 
@@ -135,3 +139,25 @@ def test_the_last_value_of_the_stock_index_as_published(data_directory: Callable
         horizon=1, window=5, time="Ntime", target="Close Price", valid_from="2010-07-01", test_from="2010-10-01"
     )
     assert round(naive(prepared(SplitSources.find([str(path)]), config))["last"]["mape"], 2) == 0.67
+
+
+def test_who_makes_no_error_is_the_one_to_use_instead() -> None:
+    perfect = {"mae": None, "low": None, "high": None, "mse": None}
+    beaten = {"mae": 0.5, "low": 0.4, "high": 0.6, "mse": None}
+    said = verdict({"last value": beaten, "seasonal naive": perfect})
+    assert said.endswith("does not beat the seasonal naive forecast: use the seasonal naive forecast instead")
+
+
+def test_a_covariate_that_is_constant_up_to_rounding_is_only_shifted() -> None:
+    one = a_series(np.arange(1.0, 1001.0))
+    past = np.full((1000, 1), 0.1)
+    assert past.std() > 0  # of rounding
+    one = replace(one, past=past)
+    assert Scaling.fit([one], np.array([[0, 1000]]), SeriesConfig()).covariate_scales.tolist() == [1.0]
+
+
+def test_the_logarithm_of_zero_is_an_error_wherever_it_is_taken() -> None:
+    one = a_series(np.arange(1.0, 9.0))
+    scaling = Scaling.fit([one], np.array([[0, 8]]), SeriesConfig(transform="log"))
+    with pytest.raises(DataError, match="above 0"):
+        scaling.scaled(0, a_series(np.array([1.0, 0.0, 2.0])))

@@ -16,6 +16,7 @@ from unrolled.tasks.forecast.metrics import interval, mase_scales, measure, pinb
 from unrolled.tasks.forecast.model import Forecaster
 from unrolled.tasks.forecast.opponents import fitted_linear, last_value, seasonal_naive
 from unrolled.tasks.forecast.windows import Windows
+from unrolled.tasks.supervised import reading
 
 __all__ = ["NAIVE", "beaten", "evaluate", "evaluate_linear", "forecasts", "report_lines", "verdict"]
 
@@ -29,10 +30,8 @@ def forecasts(
     model: Forecaster, windows: Windows, rows: IntArray, told: Callable[[int, int], None] | None = None
 ) -> tuple[FloatArray, FloatArray]:
     """Points (n, H, C) and quantiles (n, H, C, Q), ascending in Q, scaled as windows are."""
-    before = model.training
-    model.eval()
     points, quantiles = [], []
-    try:
+    with reading(model):
         for begin in range(0, len(rows), _BATCH):
             batch = windows.batch(rows[begin : begin + _BATCH]).to(model.device, model.read.weight.dtype)
             point, spread = model(batch)
@@ -42,8 +41,6 @@ def forecasts(
             quantiles.append(np.sort(spread.double().cpu().numpy(), axis=-1))
             if told is not None:
                 told(min(begin + _BATCH, len(rows)), len(rows))
-    finally:
-        model.train(before)
     return np.concatenate(points), np.concatenate(quantiles)
 
 
@@ -175,7 +172,8 @@ def _the(name: str) -> str:
 
 def _best(skills: dict[str, dict[str, Any]]) -> str:
     """The naive forecast that is hardest to beat."""
-    return min(NAIVE, key=lambda name: math.inf if skills[name]["mae"] is None else skills[name]["mae"])
+    # One that makes no error leaves no skill to speak of.
+    return min(NAIVE, key=lambda name: -math.inf if skills[name]["mae"] is None else skills[name]["mae"])
 
 
 _SHOWN = ("scaled_mae", "scaled_mse", "mae", "rmse", "smape", "mase", "mape")

@@ -28,7 +28,7 @@ from unrolled.tasks.forecast.opponents import fitted_linear
 from unrolled.tasks.forecast.prediction import ahead, history_from_json, history_to_json
 from unrolled.tasks.forecast.scaling import Scaling
 from unrolled.tasks.forecast.windows import Windows
-from unrolled.tasks.kinds import Chosen, Kind, Options, Prepared
+from unrolled.tasks.kinds import Chosen, Kind, Options, Prepared, told_parts
 from unrolled.tasks.supervised import Examples, SupervisedModel
 
 __all__ = ["Forecasting"]
@@ -97,13 +97,10 @@ class Forecasting(Kind):
         first, last = (format_stamp(int(longest.stamps[place]), panel.step.is_time) for place in (0, len(longest) - 1))
         columns = series[0].values.shape[1]
         wide = f" of {columns} columns" if columns > 1 else ""
+        sizes = told_parts({part: len(parts[part]) for part in PARTS})
         facts = {
             "series": f"{len(series):,}{wide}, up to {len(longest):,} steps, {panel.step.about()}, {first} to {last}",
-            "windows": ", ".join(
-                f"{len(parts[part]):,} {what}"
-                for part, what in zip(PARTS, ("to train on", "to validate on", "to test on"), strict=True)
-            )
-            + f"; {config.window} steps to {config.horizon}, season {config.season}",
+            "windows": f"{sizes}; {config.window} steps to {config.horizon}, season {config.season}",
         }
         if notes:
             first_notes = notes if len(notes) < 4 else [*notes[:3], f"and {len(notes) - 3} more"]
@@ -194,12 +191,13 @@ class Forecasting(Kind):
     def predict(
         self, model: SupervisedModel, lines: Iterable[Any], options: Options, vocabulary: Mapping[str, Any]
     ) -> Iterator[dict[str, Any]]:
-        """Each line is an object with `values`, a window of numbers or more, and perhaps `series`, its name."""
+        """Each line is an object with `values`, a window of numbers or more, and `series`, its name, which may be left
+        out where the run has one."""
         config = cast("SeriesConfig", options["data"])
         scaling = Scaling.from_json(vocabulary["scaling"])
         known, step = history_from_json(vocabulary["history"])
         for number, line in enumerate(lines, 1):
-            one = _given(line, number, known[0])
+            one = _given(line, number, known, calendar=bool(names_of(config.calendar)))
             (made,) = ahead(cast("Forecaster", model), config, scaling, [one], step, config.horizon or 1)
             yield {
                 "series": made.name,
@@ -213,9 +211,9 @@ class Forecasting(Kind):
         return evaluate_linear(cast("Windows", prepared.parts[part]))
 
 
-def _given(line: Any, number: int, like: Series) -> Series:
-    """A series from a JSON object."""
-    where = f"line {number}"
+def _given(line: Any, number: int, known: Sequence[Series], *, calendar: bool) -> Series:
+    """A series from a JSON object, like those that are known."""
+    where, like = f"line {number}", known[0]
     try:
         line = json.loads(line) if isinstance(line, str) else line
         values = np.array(line["values"], np.float64)
@@ -231,10 +229,10 @@ def _given(line: Any, number: int, like: Series) -> Series:
             got=str(values.shape[1:]),
             where=where,
         )
-    if like.past.shape[1] or like.known.shape[1]:
-        raise DataError("a forecaster with covariates reads tables", where=where, fix="give a CSV file")
+    if like.past.shape[1] or like.known.shape[1] or calendar:
+        raise DataError("a forecaster with covariates or a calendar reads tables", where=where, fix="give a CSV file")
     steps = len(values)
     nothing = np.empty((steps, 0))
-    name = str(line.get("series", like.name))
+    name = str(line.get("series", like.name if len(known) == 1 else where))
     lines = np.full(steps, number, np.int64)
     return Series(name, like.columns, np.arange(steps), values, nothing, nothing, lines, where)

@@ -193,7 +193,7 @@ def _ahead(
     calendar = check_calendar(names_of(config.calendar))
     seen, pasts, knowns, stamps = [], [], [], []
     for one, number in zip(series, numbers, strict=True):
-        values = previous(scaling.scaled(int(number), one.values))[-window:]
+        values = previous(scaling.scaled(int(number), one))[-window:]
         past, known = scaling.covariates(one)
         coming = step.after(int(one.stamps[len(one) - 1]), stretches * horizon)
         moments = np.concatenate((one.stamps[len(one) - window : len(one)], coming))

@@ -47,7 +47,7 @@ class Scaling:
         """
         centres, scales, constant = [], [], []
         for one, (begin, end) in zip(series, train, strict=True):
-            values = transformed(one.values, config.transform, one)[begin:end]
+            values = transformed(one, config.transform)[begin:end]
             if not np.isfinite(values).any(axis=0).all():
                 # All of it lies after the training part: there is nothing to fit to, and nothing is trained on it.
                 centre, scale = np.zeros(values.shape[1]), np.ones(values.shape[1])
@@ -64,7 +64,7 @@ class Scaling:
         count = np.maximum(there.sum(axis=0), 1)
         mean = np.where(there, together, 0.0).sum(axis=0) / count
         spread = np.sqrt((np.where(there, together - mean, 0.0) ** 2).sum(axis=0) / count)
-        spread = np.where(spread > 0, spread, 1.0)
+        spread = np.where(_changing(spread, mean) > 0, spread, 1.0)
         names = [one.name for one in series]
         return cls(names, np.array(centres), np.array(scales), mean, spread, config.transform, constant)
 
@@ -80,10 +80,13 @@ class Scaling:
             known = ", ".join(map(repr, self.names[:8])) + (", ..." if len(self.names) > 8 else "")
             raise DataError(f"the run knows no series {name!r}", expected=f"one of {known}", where=where) from None
 
-    def scaled(self, index: int, values: FloatArray) -> FloatArray:
-        """(T, C) of a series to what the network reads."""
-        taken = np.log(values) if self.transform == "log" else values
-        return np.asarray((taken - self.centres[index]) / self.scales[index])
+    def scaled(self, index: int, one: Series) -> FloatArray:
+        """(T, C) the values of a series to what the network reads.
+
+        Raises:
+            DataError: a logarithm of a number that is not above 0.
+        """
+        return np.asarray((transformed(one, self.transform) - self.centres[index]) / self.scales[index])
 
     def restored(self, index: IntArray, values: FloatArray) -> FloatArray:
         """(n, ..., C) that the network gave, of the series of numbers (n,), to numbers as in the table."""
@@ -125,12 +128,21 @@ def _fitted(values: FloatArray, scale: Scale, season: int) -> tuple[FloatArray, 
         if (found > 0).all():
             return centre, found
     spread = np.nanstd(values, axis=0)
-    # What is constant up to rounding is constant.
-    return centre, np.where(spread > 1e-12 * np.maximum(np.abs(centre), 1e-300), spread, 0.0)
+    return centre, _changing(spread, centre)
 
 
-def transformed(values: FloatArray, transform: Transform, one: Series) -> FloatArray:
-    """The values, or their logarithms."""
+def _changing(spread: FloatArray, centre: FloatArray) -> FloatArray:
+    """Standard deviations; 0 of what is constant up to rounding."""
+    return np.where(spread > 1e-12 * np.maximum(np.abs(centre), 1e-300), spread, 0.0)
+
+
+def transformed(one: Series, transform: Transform) -> FloatArray:
+    """(T, C) the values of a series, or their logarithms.
+
+    Raises:
+        DataError: a logarithm of a number that is not above 0.
+    """
+    values = one.values
     if transform == "none":
         return values
     wrong = values <= 0

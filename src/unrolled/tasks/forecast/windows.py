@@ -95,7 +95,7 @@ class Windows:
         self._starts = np.concatenate(([0], np.cumsum([len(one) for one in series])))
         values, there, past, known = [], [], [], []
         for one, number in zip(series, numbers, strict=True):
-            values.append(previous(scaling.scaled(int(number), one.values)))
+            values.append(previous(scaling.scaled(int(number), one)))
             there.append(np.isfinite(one.values))
             before, ahead = scaling.covariates(one)
             past.append(before)
@@ -131,7 +131,7 @@ class Windows:
     def scaled_truth(self, rows: IntArray) -> FloatArray:
         """(n, H, C) what came, as the network reads it; NaN where it is missing."""
         pairs = zip(self.numbers, self.series, strict=True)
-        return self._ahead(rows, [self.scaling.scaled(int(number), one.values) for number, one in pairs])
+        return self._ahead(rows, [self.scaling.scaled(int(number), one) for number, one in pairs])
 
     def scaled(self, owner: int) -> FloatArray:
         """(T, C) a series as the network reads it, the previous value where one is missing."""
