@@ -173,6 +173,15 @@ def test_prediction_of_tables_as_they_were_trained_on(shop: Path, tmp_path: Path
         list(opened.kind.read_inputs([source], {**opened.options, "data": EventsConfig()}))
 
 
+def test_beside_other_data_stand_no_opponents_that_were_fitted_to_it(shop: Path, tmp_path: Path) -> None:
+    trained = train_task("next", [str(shop)], run=tmp_path / "run", steps=1, **OPTIONS)
+    opened = open_task(trained.run)
+    report = opened.evaluate_file(str(shop))
+    assert report["opponents"] == {}
+    assert report["sessions"] == 300
+    assert "network" in opened.kind.summary(report)
+
+
 class _Stopping(Listener):
     """Stops a training after so many steps."""
 
@@ -213,7 +222,10 @@ def test_long_sessions_are_cut_and_each_event_is_predicted_once(tmp_path: Path) 
 
 
 def test_wrong_options_and_data(tmp_path: Path) -> None:
-    for options in ({"session": "a", "sequence": "b"}, {"time": "t"}, {"split_by": "time"}, {"max_length": 1}):
+    for options in (
+        *({"session": "a", "sequence": "b"}, {"time": "t"}, {"split_by": "time"}, {"max_length": 1}),
+        *({"session": "a", "separator": ","}, {"sequence": "a", "item": "b"}),
+    ):
         with pytest.raises(ConfigurationError):
             EventsConfig(**options)  # type: ignore[arg-type]
     for text, message in (("a\nb\nc\n" * 5, "no session has two events"), ("a a\n" * 20, "too few items")):

@@ -58,6 +58,10 @@ class EventsConfig:
             )
         if self.time is not None and self.session is None:
             raise ConfigurationError("a time is that of an event", fix="say which column is the --session, too")
+        if self.item != EventsConfig.item and self.session is None:
+            raise ConfigurationError("a column of items is of a table of events", fix="say which is the --session, too")
+        if self.separator is not None and self.session is not None:
+            raise ConfigurationError("a separator is of whole sequences", fix="leave out --separator, or --session")
         if self.split_by == "time" and self.time is None:
             raise ConfigurationError("sessions cannot be split by a time that is not there", fix="give --time COLUMN")
         if self.split_by is not None and self.split_by not in get_args(SplitBy):

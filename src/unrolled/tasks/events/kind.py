@@ -37,12 +37,12 @@ class EventExamples:
     Attributes:
         sessions: the items of each; 0 is the unknown one.
         lengths: (n,) events that are predicted, one less than there are.
-        opponents: of the same training part.
+        opponents: of the same training part; None where that is not at hand.
     """
 
     sessions: Ragged
     lengths: IntArray
-    opponents: Opponents
+    opponents: Opponents | None
 
     def batch(self, rows: IntArray) -> EventBatch:
         """Some of them."""
@@ -120,7 +120,7 @@ class Next(Kind):
     ) -> dict[str, Any]:
         network, found = cast("NextItem", model), cast("EventExamples", examples)
         own = _of_network(network, found).describe()
-        beside = found.opponents.ranks(found.sessions, told)
+        beside = {} if found.opponents is None else found.opponents.ranks(found.sessions, told)
         return {
             "sessions": len(found.lengths),
             "events": int(found.lengths.sum()),
@@ -128,6 +128,17 @@ class Next(Kind):
             **own,
             "opponents": {name: ranks.describe() for name, ranks in beside.items()},
         }
+
+    def all_examples(
+        self,
+        sources: Sequence[Source],
+        options: Options,
+        vocabulary: Mapping[str, Any],
+        told: Progress | None = None,
+    ) -> Examples:
+        # Without opponents: fitted to what they are measured on, they would beat anything.
+        found = cast("EventExamples", super().all_examples(sources, options, vocabulary, told))
+        return replace(found, opponents=None)
 
     def summary(self, report: Mapping[str, Any]) -> str:
         rows = {report.get("opponent", "network"): report, **report["opponents"]}
@@ -173,13 +184,13 @@ class Next(Kind):
         self, model: SupervisedModel, lines: Iterable[Any], options: Options, vocabulary: Mapping[str, Any]
     ) -> Iterator[dict[str, Any]]:
         config, numbers = cast("EventsConfig", options["data"]), _numbers(vocabulary)
-        names = vocabulary["items"]
+        names, network = vocabulary["items"], cast("NextItem", model)
         for line in lines:
             items = tuple(map(str, line)) if isinstance(line, list | tuple) else cut_items(str(line), config.separator)
             items = items[-config.max_length :]
-            ids = torch.tensor([[numbers.get(item, 0) for item in items] or [0]])
+            ids = torch.tensor([[numbers.get(item, 0) for item in items] or [0]], device=network.device)
             with torch.no_grad():
-                logits = cast("NextItem", model)(ids, torch.tensor([ids.shape[1]]))[0, -1, 1:]
+                logits = network(ids, torch.tensor([ids.shape[1]], device=network.device))[0, -1, 1:]
             likely, places = logits.float().softmax(0).topk(min(self.shown, len(names)))
             pairs = zip(places.tolist(), likely.tolist(), strict=True)
             unknown = sorted({item for item in items if item not in numbers})
