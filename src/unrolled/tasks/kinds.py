@@ -245,7 +245,7 @@ class Kind(ABC):
 
         Args:
             prepared: the data, by `prepare_opponent`.
-            part: on which it is measured.
+            part: on which it is measured, of at least one example.
             options: of the run.
             told: hears what is being tried.
 
@@ -258,13 +258,13 @@ class Kind(ABC):
         raise ConfigurationError(f"{self.name} has no classical opponent here", got="--baseline")
 
 
-def told_parts(sizes: Mapping[Part, int]) -> str:
-    """How many examples each part has, in words.
+def told_parts(sizes: Mapping[Part, int], called: str = "") -> str:
+    """How many examples each part has, in words, and what they are called.
 
-    >>> told_parts({"train": 80, "valid": 10, "test": 10})
-    '80 to train on, 10 to validate, 10 to test'
+    >>> told_parts({"train": 80, "valid": 10, "test": 10}), told_parts({"train": 80, "test": 10}, "series")
+    ('80 to train on, 10 to validate, 10 to test', '80 series to train on, 10 to test')
     """
-    used: dict[Part, str] = {"train": "to train on", "valid": "to validate", "test": "to test"}
+    used: dict[Part, str] = {"train": f"{called} to train on".lstrip(), "valid": "to validate", "test": "to test"}
     return ", ".join(f"{sizes[part]:,} {what}" for part, what in used.items() if part in sizes)
 
 

@@ -14,6 +14,10 @@ import pytest
 from unrolled.cli.tagging import write_conll
 from unrolled.data import synthetic_frames
 from unrolled.errors import ConfigurationError, DataError, InputError
+from unrolled.tasks.tag.examples import WordExamples
+from unrolled.tasks.tag.kind import _scores
+from unrolled.tasks.tag.reading import words_of
+from unrolled.tasks.tag.vocabulary import Tags
 from unrolled.training.events import Event, Stepped
 from unrolled.verbs.listening import Listener
 from unrolled.verbs.supervised import open_task, train_task
@@ -278,3 +282,60 @@ def test_one_series_is_cut_in_time(tmp_path: Path) -> None:
     assert open_task(run).evaluate("test")["targets"] == 10
     vocabulary = json.loads((run / "vocabulary.json").read_text())
     assert vocabulary["mean"] == [pytest.approx(39.5)]  # of the training part, the first 80, alone
+
+
+def frames_csv(path: Path, columns: list[str], count: int = 60) -> str:
+    """Two inputs of which one says the label, in any order of their columns."""
+    rows = [{"a": at % 2, "b": 0.1, "c": 1, "state": ("down", "up")[at % 2]} for at in range(count)]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    return str(path)
+
+
+def test_inputs_with_names_are_found_by_them(tmp_path: Path) -> None:
+    path = frames_csv(tmp_path / "a.csv", ["a", "b", "state"])
+    options: dict[str, Any] = {"dropout": 0.0, "output": "linear", "average": "none", "tag_column": "state"}
+    run = train_task("tag", path, run=tmp_path / "run", steps=60, **{**SETTINGS, **options}).run
+    opened = open_task(run)
+    (one,) = opened.predict_file(path)
+    assert one["tags"][:2] == ["down", "up"]
+    (other,) = opened.predict_file(frames_csv(tmp_path / "b.csv", ["b", "state", "a"]))
+    assert (other["tags"], other["probabilities"]) == (one["tags"], one["probabilities"])
+    with pytest.raises(DataError, match="other inputs than those trained on"):
+        list(opened.predict_file(frames_csv(tmp_path / "c.csv", ["a", "c", "state"])))
+    # What is constant up to rounding is only shifted.
+    assert json.loads((run / "vocabulary.json").read_text())["deviation"][1] == 1.0
+    with pytest.raises(InputError, match="this is no series"):
+        list(opened.predict([[1.0, 2.0]]))
+    with pytest.raises(DataError, match="the files hold words"):
+        opened.evaluate_file(conll(tmp_path / "words", sentences(3)))
+
+
+def test_options_that_would_change_nothing(files: dict[str, list[str]], tmp_path: Path) -> None:
+    frames = frames_csv(tmp_path / "a.csv", ["a", "b", "state"])
+    cases: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        ({"paths": frames}, {"tag_column": "state", "lower": False}),
+        ({"paths": frames}, {"tag_column": "state", "decoding": "constrained"}),
+        (files, {"window": 30}),
+    ]
+    for given, options in cases:
+        with pytest.raises(ConfigurationError, match=r"is for|nothing can be forbidden"):
+            train_task("tag", run=tmp_path / "run", steps=1, **given, **SETTINGS, **options)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_does_not_fit_the_run(trained: Path, tmp_path: Path) -> None:
+    opened = open_task(trained)
+    with pytest.raises(DataError, match="the files hold series"):
+        opened.evaluate_file(frames_csv(tmp_path / "a.csv", ["a", "b", "state"]))
+    with pytest.raises(InputError, match="nothing to tag"):
+        list(opened.predict([["saw", ""]]))
+
+
+def test_a_word_without_a_tag_is_not_wrong(trained: Path) -> None:
+    words = words_of(open_task(trained).run.vocabulary)
+    tags = Tags.from_json(open_task(trained).run.vocabulary)
+    examples = WordExamples([("saw", "Abc")], [("O", None)], [np.array([tags.names.index("O"), -1])], words)
+    assert _scores(examples, [("O", "B-PER")], tags)["sequence_accuracy"] == 1.0

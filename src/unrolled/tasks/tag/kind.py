@@ -15,8 +15,8 @@ from unrolled.data.labelled_frames import LabelledSeries
 from unrolled.data.preparation import Progress
 from unrolled.data.store import PARTS, Part, SplitSources
 from unrolled.data.text import Source, read_lines
-from unrolled.errors import PromptError
-from unrolled.tasks.kinds import Chosen, Kind, Options, Prepared
+from unrolled.errors import ConfigurationError, PromptError
+from unrolled.tasks.kinds import Chosen, Kind, Options, Prepared, told_parts
 from unrolled.tasks.supervised import Examples, SupervisedModel, mean_loss
 from unrolled.tasks.tag.configuration import DEFAULTS, TagData, TaggerConfig
 from unrolled.tasks.tag.examples import FrameExamples, WordExamples
@@ -31,7 +31,8 @@ __all__ = ["Tag"]
 
 _HIDDEN = 200
 _FRAME_HIDDEN = 96
-_USED: dict[Part, str] = {"train": "to train on", "valid": "to validate", "test": "to test"}
+_OF_WORDS = ("token_column", "token_prefix", "lower", "fold_digits", "min_count", "longest_word")
+_OF_FRAMES = ("series_column", "feature_columns", "window")
 
 
 class Tag(Kind):
@@ -53,11 +54,11 @@ class Tag(Kind):
         parts, made = read_parts(sources, cast("TagData", options["data"]), vocabulary)
         tags = Tags.from_json(made)
         frames = isinstance(parts["train"], FrameExamples)
-        sizes = [f"{len(parts[part].lengths):,} {'series' if frames else 'sentences'} {_USED[part]}" for part in PARTS]
+        sizes = told_parts({part: len(parts[part].lengths) for part in PARTS}, "series" if frames else "sentences")
         steps = f"{int(parts['train'].lengths.sum()):,} {'frames' if frames else 'words'} to train on"
         known = f"{len(made['mean'])} inputs" if frames else f"{len(made['words']['words']):,} different words"
         spans = f" ({tags.scheme.upper()})" if tags.scheme else ""
-        facts = {"data": f"{', '.join(sizes)}; {steps}; {known}, {len(tags.names)} tags{spans}"}
+        facts = {"data": f"{sizes}; {steps}; {known}, {len(tags.names)} tags{spans}"}
         strange = {part: int((of.numbers < 0).sum()) for part, of in parts.items()}
         if any(strange.values()):
             unknown = [f"{count:,} in {part}" for part, count in strange.items() if count]
@@ -66,21 +67,22 @@ class Tag(Kind):
 
     def choose(self, equations: Equations, options: Options, prepared: Prepared, work: float) -> Chosen:
         model, train = cast("TaggerConfig", options["model"]), prepared.parts["train"]
-        hidden = model.hidden_size or (_FRAME_HIDDEN if isinstance(train, FrameExamples) else _HIDDEN)
+        frames = isinstance(train, FrameExamples)
+        _check_options(cast("TagData", options["data"]), model, frames, Tags.from_json(prepared.vocabulary))
+        hidden = model.hidden_size or (_FRAME_HIDDEN if frames else _HIDDEN)
         # Few sentences want small batches, or a pass over them has too few updates.
         batch = next(size for size, least in ((32, 5000), (16, 1000), (8, 0)) if len(train.lengths) >= least)
         return Chosen({**options, "model": replace(model, hidden_size=hidden)}, batch=batch, learning_rate=3e-3)
 
     def build(self, equations: Equations, options: Options, vocabulary: Mapping[str, Any]) -> SupervisedModel:
         config, tags = cast("TaggerConfig", options["model"]), Tags.from_json(vocabulary)
-        constrained = config.decoding == "constrained" or (config.decoding == "auto" and tags.scheme is not None)
         reader: WordReader | FrameReader
         if "words" in vocabulary:
             words = words_of(vocabulary)
             reader = WordReader(equations, len(words.words), len(words.characters), words.singletons, config)
         else:
             reader = FrameReader(len(scaling_of(vocabulary).mean))
-        allowed = allowed_pairs(tags.names, tags.scheme) if constrained else None
+        allowed = allowed_pairs(tags.names, tags.scheme) if config.decoding != "free" and tags.restrained else None
         return Tagger(equations, reader, len(tags.names), config, allowed)
 
     def measure(self, options: Options, vocabulary: Mapping[str, Any]) -> str | None:
@@ -160,6 +162,20 @@ class Tag(Kind):
         }
 
 
+def _check_options(data: TagData, model: TaggerConfig, frames: bool, tags: Tags) -> None:
+    """Raise a `ConfigurationError` for an option that would change nothing."""
+    usual = TagData()
+    for name in _OF_WORDS if frames else _OF_FRAMES:
+        if getattr(data, name) != getattr(usual, name):
+            option = "--" + name.replace("_", "-")
+            problem = f"{option} is for {'words' if frames else 'series of vectors'}"
+            raise ConfigurationError(problem, fix=f"leave out {option}")
+    if model.decoding == "constrained" and not tags.restrained:
+        raise ConfigurationError(
+            "nothing can be forbidden: the tags are not those of BIO or BIOES", fix="leave out --decoding"
+        )
+
+
 def _sentence(given: Any) -> Sentence:
     """One that is a sentence, a text with white space between words, or words."""
     if isinstance(given, Sentence):
@@ -171,8 +187,8 @@ def _sentence(given: Any) -> Sentence:
             fix="say what the file is: --format lines|json|conll",
         )
     tokens = given.split() if isinstance(given, str) else [str(token) for token in given]
-    if not tokens:
-        raise PromptError("there is nothing to tag", got=repr(given))
+    if not all(tokens) or not tokens:
+        raise PromptError("there is nothing to tag", expected="words, none of them empty", got=repr(given))
     return Sentence(tuple(tokens))
 
 
@@ -182,7 +198,10 @@ def _series(given: Any) -> LabelledSeries:
         return given
     if isinstance(given, str | Sentence):
         raise PromptError("a tagger of frames reads no text", expected="NPZ, CSV or an array (T, D)")
-    return LabelledSeries(np.asarray(given, np.float64), (), "input")
+    x = np.asarray(given, np.float64)
+    if x.ndim != 2 or not len(x) or not np.isfinite(x).all():
+        raise PromptError("this is no series", expected="finite numbers (T, D), T at least 1", got=f"shape {x.shape}")
+    return LabelledSeries(x, (), "input")
 
 
 def _scores(examples: WordExamples | FrameExamples, found: list[tuple[str, ...]], tags: Tags) -> dict[str, Any]:
@@ -190,7 +209,11 @@ def _scores(examples: WordExamples | FrameExamples, found: list[tuple[str, ...]]
     given = [tag for of in examples.written for tag in of]
     made = [tag for of in found for tag in of]
     report = tag_scores(given, made)
-    right = [wanted == list(of) for wanted, of in zip(map(list, examples.written), found, strict=True)]
+    # As in the accuracy, a word without a given tag is never wrong.
+    right = [
+        all(tag in (None, said) for tag, said in zip(wanted, of, strict=True))
+        for wanted, of in zip(examples.written, found, strict=True)
+    ]
     report["sequence_accuracy"] = sum(right) / max(1, len(right))
     if isinstance(examples, WordExamples):
         known = examples.known.values

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import PurePath
 from typing import Any, Literal, TypeVar, cast
 
@@ -37,6 +37,7 @@ __all__ = [
 
 _DRAWN = 0  # seed of which sentences are in which part
 _FEWEST_DOCUMENTS = 10
+_CONSTANT = 1e-12  # a deviation so much smaller than the mean is rounding
 _Item = TypeVar("_Item", Sentence, LabelledSeries)
 
 
@@ -153,33 +154,47 @@ def _all_parts(found: Mapping[str, list[Any]]) -> dict[Part, list[Any]]:
 class Scaling:
     """What is taken from the inputs and what they are divided by, of the training part: (D,) each.
 
-    An input that is constant there is only shifted.
+    An input that is constant there is only shifted. `columns` are what the inputs are called, empty where they have no
+    names.
     """
 
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
+    columns: tuple[str, ...] = ()
 
     @classmethod
-    def fit(cls, series: Iterable[LabelledSeries]) -> Scaling:
-        """Means and standard deviations over all frames."""
+    def fit(cls, series: Sequence[LabelledSeries]) -> Scaling:
+        """Means and standard deviations over all frames of some series, at least one."""
         x = np.concatenate([one.x for one in series])
-        deviation = x.std(0)
-        return cls(tuple(x.mean(0).tolist()), tuple(np.where(deviation > 0, deviation, 1.0).tolist()))
+        mean, deviation = x.mean(0), x.std(0)
+        deviation = np.where(deviation > _CONSTANT * np.abs(mean), deviation, 1.0)
+        return cls(tuple(mean.tolist()), tuple(deviation.tolist()), series[0].columns)
 
     def apply(self, one: LabelledSeries) -> npt.NDArray[np.float32]:
-        """(T, D) scaled.
+        """(T, D) scaled, in the order of the inputs that were trained on, where they have names.
 
         Raises:
-            DataError: it has another number of inputs.
+            DataError: it has other inputs, or another number of them.
         """
-        if one.x.shape[1] != len(self.mean):
+        x, named = one.x, bool(self.columns and one.columns)
+        if named and sorted(one.columns) != sorted(self.columns):
+            raise DataError(
+                "the series has other inputs than those trained on",
+                expected=", ".join(self.columns),
+                got=", ".join(one.columns),
+                where=one.where,
+                fix="name the columns of numbers with --feature-columns",
+            )
+        if named:
+            x = x[:, [one.columns.index(name) for name in self.columns]]
+        if x.shape[1] != len(self.mean):
             raise DataError(
                 "the series has another number of inputs than those trained on",
                 expected=str(len(self.mean)),
-                got=str(one.x.shape[1]),
+                got=str(x.shape[1]),
                 where=one.where,
             )
-        scaled: npt.NDArray[np.float32] = ((one.x - np.array(self.mean)) / np.array(self.deviation)).astype(np.float32)
+        scaled: npt.NDArray[np.float32] = ((x - np.array(self.mean)) / np.array(self.deviation)).astype(np.float32)
         return scaled
 
 
@@ -192,24 +207,28 @@ def read_parts(
         raise ConfigurationError(
             "the files are of different formats", got=", ".join(source.name for _, source in sources.parts[:4])
         )
+    words = kinds == {None}
+    if vocabulary is not None and words != ("words" in vocabulary):
+        read, wanted = ("words", "series of vectors") if words else ("series of vectors", "words")
+        raise DataError(f"the files hold {read}", expected=f"{wanted}, as the run was trained on")
     parts: dict[Part, WordExamples | FrameExamples] = {}
-    if kinds == {None}:
+    if words:
         sentences = read_words(sources, data)
         _check_any(sentences["train"])
         if vocabulary is None:
             tags = Tags.count(one.tags for one in sentences["train"])
-            words = Words.count(
+            lexicon = Words.count(
                 (one.tokens for one in sentences["train"]),
                 lower=data.lower,
                 fold_digits=data.fold_digits,
                 min_count=data.min_count,
                 longest=data.longest_word,
             )
-            vocabulary = {**tags.to_json(), "words": words.to_json()}
-        words, tags = words_of(vocabulary), Tags.from_json(vocabulary)
+            vocabulary = {**tags.to_json(), "words": lexicon.to_json()}
+        lexicon, tags = words_of(vocabulary), Tags.from_json(vocabulary)
         for part, of in sentences.items():
             parts[part] = WordExamples(
-                [one.tokens for one in of], [one.tags for one in of], (tags.ids(one.tags) for one in of), words
+                [one.tokens for one in of], [one.tags for one in of], (tags.ids(one.tags) for one in of), lexicon
             )
         return parts, dict(vocabulary)
     series = read_frames(sources, data)
@@ -217,7 +236,7 @@ def read_parts(
     if vocabulary is None:
         tags = Tags.count(one.labels for one in series["train"])
         scaling = Scaling.fit(series["train"])
-        vocabulary = {**tags.to_json(), "mean": scaling.mean, "deviation": scaling.deviation}
+        vocabulary = {**tags.to_json(), **asdict(scaling)}
     scaling, tags = scaling_of(vocabulary), Tags.from_json(vocabulary)
     for part, whole in series.items():
         pieces = list(_pieces(whole, data.window)) if part == "train" else whole
@@ -255,6 +274,7 @@ def scaling_of(vocabulary: Mapping[str, Any]) -> Scaling:
         RunError: there is none.
     """
     try:
-        return Scaling(tuple(map(float, vocabulary["mean"])), tuple(map(float, vocabulary["deviation"])))
+        mean, deviation = (tuple(map(float, vocabulary[name])) for name in ("mean", "deviation"))
+        return Scaling(mean, deviation, tuple(map(str, vocabulary.get("columns", ()))))
     except (KeyError, TypeError, ValueError) as error:
         raise RunError("the vocabulary of the run is not that of a tagger", got=repr(error)) from error

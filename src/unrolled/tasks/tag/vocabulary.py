@@ -169,6 +169,11 @@ class Tags:
                 fix="check --tag-column",
             )
 
+    @property
+    def restrained(self) -> bool:
+        """Whether their scheme forbids some to follow others."""
+        return self.scheme in ("bio", "bioes")
+
     @classmethod
     def count(cls, sequences: Iterable[Sequence[str | None]]) -> Tags:
         """The tags of the training part."""
