@@ -55,6 +55,8 @@ def test_json(unrolled: Callable[..., Any], reviews: Path) -> None:
         (("--word-ngrams", "1-2"), "--word-ngrams is an option of a bag of words"),
         (("--model", "bow", "--hidden-size", "5"), "'hidden_size' is none of a bag of words"),
         (("--model", "bow", "--minutes", "5"), "'minutes' is none of a bag of words"),
+        (("--model", "bow", "--from", "run"), "'init_from' is none of a bag of words"),
+        (("--model", "bow", "--folds", "3"), "which fold is tested on is not said"),
         (("--model", "bow", "--word-ngrams", "2-1"), "word_ngrams cannot be read"),
         (("--model", "bow", "--stop-words", "nowhere.txt"), "nowhere.txt"),
         (("--model", "bows"), "bows"),

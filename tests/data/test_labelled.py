@@ -15,7 +15,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from unrolled.data.labelled import Labelled, duplicates, find_labels, known_labels, read_labelled, unread_files
+from unrolled.data.labelled import (
+    Labelled,
+    duplicates,
+    find_labels,
+    known_labels,
+    left_out,
+    read_labelled,
+    unread_files,
+)
 from unrolled.data.labelled_configuration import LabelledConfig
 from unrolled.data.labelled_formats import FORMATS, find_format
 from unrolled.data.text import find_sources
@@ -236,6 +244,18 @@ def test_labels_are_found_and_others_are_refused(tmp_path: Path) -> None:
     kept = known_labels({"train": train, "test": test}, ["9", "10", "x"], LabelledConfig(bad_rows="skip"))
     assert kept["test"].labels == ["9"]
     assert kept["test"].skipped == {"unknown label": 1}
+
+
+def test_what_was_left_out_of_parts_that_were_read_together_counts_once(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("text,label\na,x\nb,y\nc,x\nd,z\ne,\n")
+    found, config = read(path, bad_rows="skip"), LabelledConfig(bad_rows="skip")
+    parts = known_labels({"train": found.select([0, 1]), "test": found.select([2, 3])}, ["x", "y"], config)
+    assert left_out(parts) == {"no label": 1, "unknown label": 1}
+    assert left_out({"train": found.select([0]), "valid": read(path, bad_rows="skip")}) == {
+        "no label": 2,
+        "unknown label": 1,
+    }
 
 
 def test_texts_that_are_in_two_parts_are_counted() -> None:

@@ -59,3 +59,9 @@ def test_several_labels():
     parts = {"train": examples(4, ["a"]), "valid": examples(2, ["b"]), "test": examples(2, ["c"])}
     with pytest.raises(ConfigurationError, match="could have several labels"):
         add_negatives(parts, CONFIG, fitting=True)
+
+
+@pytest.mark.parametrize("target", ["labels", "number"])
+def test_negatives_are_a_class(target):
+    with pytest.raises(ConfigurationError, match="a class of their own"):
+        LabelledConfig(alphabet="dna", negatives=1, target=target)

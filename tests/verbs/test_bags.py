@@ -80,6 +80,13 @@ def test_it_is_evaluated_and_predicts(fitted: FittedBag) -> None:
     assert [each["label"] for each in many] == ["good", "bad"] * 600
 
 
+def test_the_likeliest_label_comes_first(fitted: FittedBag) -> None:
+    for said in open_task(fitted.run).predict(["a lovely plot", "grim"]):
+        shares = list(said["probabilities"].values())
+        assert shares == sorted(shares, reverse=True)
+        assert said["probability"] == shares[0] == said["probabilities"][said["label"]]
+
+
 def test_what_was_tried_is_in_the_run(fitted: FittedBag) -> None:
     config = Run.open(fitted.run).config
     assert config["fitted"]["tried"] == fitted.tried

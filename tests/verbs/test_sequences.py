@@ -15,6 +15,7 @@ from unrolled.data.images import write_idx
 from unrolled.errors import ConfigurationError, DataError, RunError
 from unrolled.runs.checkpoints import load
 from unrolled.runs.directory import Run
+from unrolled.verbs.bags import fit_bag
 from unrolled.verbs.crossvalidating import cross_validate
 from unrolled.verbs.demo_images import demo_images
 from unrolled.verbs.supervised import open_task, train_task
@@ -186,9 +187,41 @@ def test_options_for_something_else(fasta, tmp_path):
     with pytest.raises(ConfigurationError, match="an alphabet, and it is not said which"):
         train_task("classify", fasta, run=tmp_path / "run", steps=1, **QUICK)
     np.savez(tmp_path / "a.npz", x=np.zeros((8, 3)), y=[0, 1] * 4)
-    for wrong in ({"alphabet": "dna"}, {"kmer": 3}):
+    for wrong in (
+        *({"alphabet": "dna"}, {"kmer": 3}, {"max_length": 2}, {"unit": "word"}, {"images": "pixels"}),
+        *({"word_dropout": 0.1}, {"embedding_dropout": 0.1}, {"embedding_std": 0.1}),
+        *({"target": "number", "class_weights": "balanced"}, {"target": "number", "label_smoothing": 0.1}),
+    ):
         with pytest.raises(ConfigurationError):
             train_task("classify", str(tmp_path / "a.npz"), run=tmp_path / "run", steps=1, **wrong, **QUICK)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_another_model_reads_is_refused(fasta, tmp_path):
+    generator, series, text = np.random.default_rng(0), tmp_path / "a.npz", tmp_path / "a.csv"
+    np.savez(series, x=generator.normal(size=(20, 4, 2)), y=["a", "b"] * 10)
+    text.write_text("text,label\n" + "one word,a\nno word,b\n" * 10)
+    pictures = tmp_path / "some-images-idx3-ubyte"
+    write_idx(pictures, generator.integers(0, 255, (20, 3, 3)).astype(np.uint8))
+    write_idx(tmp_path / "some-labels-idx1-ubyte", np.arange(20, dtype=np.uint8) % 2)
+    (tmp_path / "lines.txt").write_text("a line\n")
+    runs = {
+        name: train_task("classify", paths, run=tmp_path / name, steps=1, **options, **QUICK).run
+        for name, paths, options in (
+            ("series", [str(series)], {}),
+            ("text", [str(text)], {"unit": "char"}),
+            ("pictures", [str(pictures)], {}),
+            ("letters", fasta, {"alphabet": "dna"}),
+        )
+    }
+    for name, file in (("series", "lines.txt"), ("pictures", "lines.txt"), ("text", "a.npz"), ("letters", "a.npz")):
+        with pytest.raises(DataError, match=r"another kind|no sequence of letters"):
+            list(open_task(runs[name]).predict_file(str(tmp_path / file)))
+    fit_bag([str(text)], run=tmp_path / "bag", classifier="naive-bayes", word_ngrams="1", char_ngrams="0")
+    with pytest.raises(DataError, match="another kind"):
+        list(open_task(tmp_path / "bag").predict_file(str(series)))
+    with pytest.raises(DataError, match="another kind"):
+        train_task("generate", [str(series)], run=tmp_path / "run", steps=1)
 
 
 def test_the_demo_of_digits(tmp_path):
@@ -219,6 +252,12 @@ def test_every_example_is_tested_once(fasta, tmp_path):
     saved = json.loads((tmp_path / "folds" / "folds.json").read_text())
     assert saved["means"]["accuracy"] == found.means["accuracy"]
     assert open_task(tmp_path / "folds" / "fold-2").evaluate("test")["examples"] == told[1]
+    # Other files have no folds.
+    (tmp_path / "other.csv").write_text("text,label\nACGT,with\n")
+    assert open_task(tmp_path / "folds" / "fold-2").evaluate_file(str(tmp_path / "other.csv"))["examples"] == 1
+    for train in (train_task, lambda task, *given, **options: fit_bag(*given, run=options["run"], folds=3)):
+        with pytest.raises(ConfigurationError, match="which fold"):
+            train("classify", fasta, folds=3, run=tmp_path / "all", alphabet="dna", steps=1, **QUICK)
     with pytest.raises(ConfigurationError):
         cross_validate("classify", fasta, folds=1, run=tmp_path / "other", alphabet="dna", **QUICK)
     with pytest.raises(ConfigurationError, match="folds are made of all"):

@@ -48,14 +48,14 @@ def train_classify(
     json: Json = False,
 ) -> None:
     """Train a classifier of sequences."""
+    options = {"init_from": init_from, **given(data, reading, model, training)}
     if kind == "bow":
         from unrolled.cli.bags import fit
 
-        options = given(data, reading, model, training, bow)
+        options |= given(bow)
         fit(paths or (), files.train or (), files.valid or (), files.test or (), files.run, options, json)
         return
     check_of_network(bow, "a bag of words", "bow")
-    options = {"init_from": init_from, **given(data, reading, model, training)}
     if options.get("folds") and not options.get("fold"):
         fold_task("classify", paths or [], files, options, json)
         return

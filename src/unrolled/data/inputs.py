@@ -16,9 +16,9 @@ import numpy as np
 
 from unrolled.data.labelled_configuration import Cut, LabelledConfig
 from unrolled.data.ragged import Ragged
-from unrolled.errors import DataError, nearest
+from unrolled.errors import ConfigurationError, DataError, nearest
 
-__all__ = ["INPUTS", "Input", "cut_down", "find_input", "read_input"]
+__all__ = ["INPUTS", "Input", "check_options", "check_values", "cut_down", "find_input", "read_input"]
 
 INPUTS: dict[str, str] = {
     "letters": "unrolled.data.letter_inputs:LetterInput",
@@ -27,6 +27,13 @@ INPUTS: dict[str, str] = {
     "vectors": "unrolled.data.vector_inputs:VectorInput",
 }
 """Where each is, by its name."""
+
+_ABOUT = {
+    "letters": "sequences over an alphabet (--alphabet)",
+    "pictures": "pictures (idx files)",
+    "text": "texts",
+    "vectors": "series of vectors",
+}
 
 
 class Input(ABC):
@@ -69,7 +76,11 @@ class Input(ABC):
 
     @abstractmethod
     def encode(self, values: Sequence[Any]) -> Ragged:
-        """Sequences of at least one time step, of what a format read; an empty text becomes one unknown symbol."""
+        """Sequences of at least one time step, of what a format read; an empty text becomes one unknown symbol.
+
+        Raises:
+            DataError: a value is none that such an input reads.
+        """
 
     @abstractmethod
     def details(self) -> dict[str, Any]:
@@ -112,6 +123,36 @@ def read_input(value: object, where: str) -> Input:
         raise DataError("not an input", expected="an object with a kind", got=type(value).__name__, where=where)
     details = {key: part for key, part in value.items() if key != "kind"}
     return find_input(value["kind"]).build(details, where)
+
+
+def check_options(options: Any, homes: Mapping[str, str], found: str) -> None:
+    """Whether options that are not as usual are for what is read.
+
+    Args:
+        options: a configuration.
+        homes: of some of its fields, which input each is for.
+        found: the input that is read.
+
+    Raises:
+        ConfigurationError: one is for another, and would say nothing.
+    """
+    usual = type(options)()
+    for name, home in homes.items():
+        if getattr(options, name) != getattr(usual, name) and home != found:
+            option = "--" + name.replace("_", "-")
+            raise ConfigurationError(f"{option} is for {_ABOUT[home]}", got=found, fix=f"leave out {option}")
+
+
+def check_values(values: Sequence[Any], kind: type, expected: str) -> None:
+    """Raise a `DataError` for the first value that is not what is read: a text, an array."""
+    for value in values:
+        if not isinstance(value, kind):
+            raise DataError(
+                "the input is of another kind than what the model reads",
+                expected=expected,
+                got=type(value).__name__,
+                fix="name files such as those that were trained on, or say their --format",
+            )
 
 
 def cut_down(values: Any, length: int | None, cut: Cut) -> Any:

@@ -27,6 +27,7 @@ __all__ = [
     "duplicates",
     "find_labels",
     "known_labels",
+    "left_out",
     "read_label",
     "read_labelled",
     "read_unlabelled",
@@ -45,7 +46,7 @@ class Labelled:
         sources: the files.
         files: of each the number of its file.
         lines: of each the line it begins in, from 1; 0 where it is the whole file.
-        skipped: what was left out, by the reason.
+        skipped: what was left out of all that was read together, by the reason.
     """
 
     inputs: list[Any] = field(default_factory=list)
@@ -352,12 +353,20 @@ def known_labels(parts: Mapping[Part, Labelled], labels: Sequence[str], config: 
             )
         if strange:
             kept[part] = examples.select(np.delete(np.arange(len(examples)), strange))
-            kept[part].skipped = examples.skipped + Counter({"unknown label": len(strange)})
+            examples.skipped["unknown label"] += len(strange)  # which the selection shares
     return kept
 
 
 def _names(label: Any, config: LabelledConfig) -> tuple[str, ...]:
     found: tuple[str, ...] = label if config.target == "labels" else (label,)
+    return found
+
+
+def left_out(parts: Mapping[Part, Labelled]) -> Counter[str]:
+    """How many rows were left out, by the reason. Parts that were drawn from the same rows count these once."""
+    found: Counter[str] = Counter()
+    for skipped in {id(part.skipped): part.skipped for part in parts.values()}.values():
+        found.update(skipped)
     return found
 
 

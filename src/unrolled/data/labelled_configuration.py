@@ -117,6 +117,8 @@ class LabelledConfig:
             find_alphabet(self.alphabet)
         elif self.negatives:
             raise ConfigurationError("negatives are shuffled sequences over an alphabet", fix="add --alphabet dna")
+        if self.negatives and self.target != "class":
+            raise ConfigurationError("negatives are a class of their own", got=f"target {self.target}")
         if not self.separator:
             raise ConfigurationError("the separator of labels is empty", expected="a sign or more, such as ;")
         if self.splitter is not None and self.unit not in (None, "word"):

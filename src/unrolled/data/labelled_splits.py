@@ -26,7 +26,14 @@ def read_parts(sources: SplitSources, config: LabelledConfig, told: Progress | N
 
     Raises:
         DataError: see `read_labelled`.
+        ConfigurationError: folds are asked for and it is not said which, or parts are given as files.
     """
+    if config.folds is not None and config.fold is None:
+        raise ConfigurationError(
+            "which fold is tested on is not said",
+            expected=f"from 1 to {config.folds}",
+            fix="give --fold too: without it only the command line goes through all, with networks",
+        )
     parts: dict[Part, Labelled] = {part: Labelled() for part in PARTS}
     if sources.text:
         examples = read_labelled(sources.text, config, told=told)

@@ -43,8 +43,10 @@ class LetterInput(Input):
 
     def encode(self, values: Sequence[Any]) -> Ragged:
         """Sequences, as texts or already as numbers."""
-        codes = (self.alphabet.encode(value) if isinstance(value, str) else value for value in values)
-        return Ragged.of((np.asarray(one, np.uint8) for one in codes), np.empty(0, np.uint8))
+        codes = [self.alphabet.encode(value) if isinstance(value, str) else np.asarray(value) for value in values]
+        if any(one.ndim != 1 or one.dtype.kind not in "iu" for one in codes):
+            raise DataError("the input is no sequence of letters", expected=f"letters of {self.alphabet.name}")
+        return Ragged.of((one.astype(np.uint8) for one in codes), np.empty(0, np.uint8))
 
     def details(self) -> dict[str, Any]:
         return {"alphabet": self.alphabet.name}

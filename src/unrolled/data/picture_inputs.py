@@ -9,7 +9,7 @@ from typing import Any, get_args
 import numpy as np
 
 from unrolled.data.images import Scan, permutation, scanned
-from unrolled.data.inputs import Input
+from unrolled.data.inputs import Input, check_values
 from unrolled.data.labelled_configuration import LabelledConfig
 from unrolled.data.ragged import Ragged
 from unrolled.data.vocabulary import IntArray
@@ -71,8 +71,9 @@ class PictureInput(Input):
         """(T, D) bytes for each picture, not standardised.
 
         Raises:
-            DataError: a picture has another size.
+            DataError: a value is no picture, or one of another size.
         """
+        check_values(values, np.ndarray, "a picture")
         size = self.shape if self.shape[2] > 1 else self.shape[:2]
         for value in values:
             if value.shape != size:

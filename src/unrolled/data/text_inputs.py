@@ -9,7 +9,7 @@ from typing import Any, get_args
 import numpy as np
 
 from unrolled.data.configuration import Unit
-from unrolled.data.inputs import Input, cut_down
+from unrolled.data.inputs import Input, check_values, cut_down
 from unrolled.data.labelled_configuration import Case, Cut, LabelledConfig
 from unrolled.data.preparation import type_for
 from unrolled.data.ragged import Ragged
@@ -50,6 +50,7 @@ class TextInput(Input):
     @classmethod
     def fit(cls, texts: Sequence[str], config: LabelledConfig) -> TextInput:
         """The input that fits the texts of a training part; what is not given is chosen by `choose_reading`."""
+        check_values(texts, str, "a text")
         reading = choose_reading(texts, config)
         case = reading.case or "keep"
         folded = [text.lower() if case == "fold" else text for text in texts]
@@ -92,6 +93,7 @@ class TextInput(Input):
         return replace(config, unit=unit, splitter=splitter, case=self.case, max_length=self.max_length)
 
     def encode(self, values: Sequence[str]) -> Ragged:
+        check_values(values, str, "a text")
         kind = type_for(self.vocabulary.size)
         return Ragged.of((self._ids(text).astype(kind) for text in values), np.empty(0, kind))
 

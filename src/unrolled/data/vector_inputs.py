@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from unrolled.data.inputs import Input
+from unrolled.data.inputs import Input, check_values
 from unrolled.data.labelled_configuration import LabelledConfig
 from unrolled.data.ragged import Ragged
 from unrolled.errors import DataError
@@ -66,8 +66,9 @@ class VectorInput(Input):
         """(T, D) float32 for each series. A value that is missing becomes the mean, 0.
 
         Raises:
-            DataError: a series has other columns; their order does not matter.
+            DataError: a value is no series, or has other columns; their order does not matter.
         """
+        check_values(values, np.ndarray, "a series of vectors (T,) with a field for each column")
         means, deviations = np.array(self.means), np.array(self.deviations)
         scaled = (
             np.nan_to_num((_matched(one, self.columns).astype(np.float64) - means) / deviations, nan=0.0)

@@ -27,7 +27,8 @@ class LabelledKind(Kind):
         vocabulary: Mapping[str, Any],
         told: Progress | None = None,
     ) -> Examples:
-        data = replace(cast("LabelledConfig", options["data"]), hold_out=0.0)
+        # Other files are not cut, into folds neither.
+        data = replace(cast("LabelledConfig", options["data"]), hold_out=0.0, folds=None, fold=None)
         return self.prepare(SplitSources(train=sources), {**options, "data": data}, vocabulary, told).parts["train"]
 
     def read_inputs(

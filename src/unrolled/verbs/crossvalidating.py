@@ -71,7 +71,8 @@ def cross_validate(
     for fold in range(1, folds + 1):
         path = root / f"fold-{fold:0{len(str(folds))}d}"
         train_task(task, names, run=path, listener=listener, folds=folds, fold=fold, **options)
-        report = open_task(path, listener=listener, threads=options.get("threads")).evaluate("test")
+        device, threads = options.get("device") or "auto", options.get("threads")
+        report = open_task(path, device=device, threads=threads, listener=listener).evaluate("test")
         reports.append(report)
         if each is not None:
             each(fold, report)

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import torch
 
 from unrolled.cells import Equations
-from unrolled.data.labelled import Labelled, find_labels, known_labels
+from unrolled.data.inputs import check_values
+from unrolled.data.labelled import Labelled, find_labels, known_labels, left_out
 from unrolled.data.labelled_configuration import LabelledConfig, Target
 from unrolled.data.labelled_splits import read_parts
 from unrolled.data.preparation import Progress
@@ -119,9 +120,9 @@ class Bow(LabelledKind):
         found = {part: BagExamples.of(parts[part], config.target, labels) for part in PARTS}
         said = ", ".join(f"{len(parts[part]):,} {what}" for part, what in _USED.items())
         facts = {"data": f"{said}; {f'{len(labels)} labels' if labels else 'numbers'}"}
-        skipped = {reason: n for reason, n in parts["train"].skipped.items() if n}
+        skipped = left_out(parts)
         if skipped:
-            facts["left out"] = ", ".join(f"{n:,} rows ({reason})" for reason, n in skipped.items())
+            facts["left out"] = ", ".join(f"{count:,} rows ({reason})" for reason, count in skipped.items())
         return Prepared(found, {"target": config.target, "labels": list(labels)}, facts)
 
     def choose(self, equations: Equations, options: Options, prepared: Prepared, work: float) -> Chosen:
@@ -163,7 +164,8 @@ class Bow(LabelledKind):
             held.clear()
 
         for text in lines:
-            held.append(str(text))
+            check_values([text], str, "a text")
+            held.append(text)
             if len(held) == _AT_ONCE:
                 yield from answered()
         yield from answered()
@@ -202,7 +204,8 @@ _LEARNT: tuple[Part, Part] = ("train", "valid")
 def _said(row: list[float], link: Link, labels: Sequence[str]) -> dict[str, Any]:
     if link == "identity":
         return {"number": row[0]}
-    shares = dict(zip(labels, row, strict=True))
+    shares = dict(sorted(zip(labels, row, strict=True), key=lambda pair: -pair[1]))
     if link == "sigmoid":
         return {"labels": [label for label, share in shares.items() if share >= 0.5], "probabilities": shares}
-    return {"label": max(shares, key=lambda label: shares[label]), "probabilities": shares}
+    best = next(iter(shares))
+    return {"label": best, "probability": shares[best], "probabilities": shares}

@@ -142,6 +142,21 @@ class ClassifierConfig:
                 )
         return numbers
 
+    def check(self, target: str, *, vectors: bool) -> None:
+        """Whether the options are for what is read and said.
+
+        Args:
+            target: see `LabelledConfig`.
+            vectors: whether vectors are read, not symbols.
+
+        Raises:
+            ConfigurationError: one is for something else, and would change nothing.
+        """
+        if target == "number" and (self.class_weights != "none" or self.label_smoothing):
+            raise ConfigurationError("class_weights and label_smoothing are for labels", got="target number")
+        if vectors and (self.embedding_std is not None or self.embedding_dropout or self.word_dropout):
+            raise ConfigurationError("embedding_std, embedding_dropout and word_dropout are for symbols", got="vectors")
+
     def weights(self, labels: Sequence[str], counts: Sequence[int]) -> list[float] | None:
         """What the loss of an example of each label is multiplied with; None where that is 1 for all.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast, get_args
@@ -12,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from unrolled.data.inputs import Input, find_input, read_input
-from unrolled.data.labelled import Labelled, duplicates, find_labels, known_labels, unread_files
+from unrolled.data.labelled import Labelled, duplicates, find_labels, known_labels, left_out, unread_files
 from unrolled.data.labelled_configuration import LabelledConfig, Target
 from unrolled.data.labelled_formats import input_of
 from unrolled.data.labelled_splits import read_parts
@@ -198,9 +197,7 @@ def _facts(parts: Mapping[Part, Labelled], schema: Schema, config: LabelledConfi
     twice = [f"{count:,} of {part}" for part, count in duplicates(parts).items() if count]
     if twice:
         facts["twice"] = f"{' and '.join(twice)} are in the training part, too, word for word"
-    skipped: Counter[str] = Counter()
-    for found in {id(found.skipped): found for found in parts.values()}.values():
-        skipped.update(found.skipped)
+    skipped = left_out(parts)
     if skipped:
         facts["left out"] = ", ".join(f"{count:,} rows ({reason})" for reason, count in skipped.items())
     unread = unread_files(parts)

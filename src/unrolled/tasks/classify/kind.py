@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, cast
 
 from unrolled.cells import Equations
+from unrolled.data.inputs import check_options
 from unrolled.data.labelled_configuration import LabelledConfig
 from unrolled.data.preparation import Progress
 from unrolled.data.store import Part, SplitSources
@@ -26,6 +27,9 @@ from unrolled.tasks.language_model import LanguageModel
 from unrolled.tasks.supervised import Examples, SupervisedModel
 
 __all__ = ["Classify"]
+
+_OF_TEXTS = ("unit", "splitter", "case", "min_count", "vocabulary_size", "max_length", "cut")
+_HOMES = {**dict.fromkeys(_OF_TEXTS, "text"), "images": "pictures", "images_seed": "pictures", "features": "vectors"}
 
 
 class Classify(LabelledKind):
@@ -54,11 +58,13 @@ class Classify(LabelledKind):
         return prepared
 
     def choose(self, equations: Equations, options: Options, prepared: Prepared, work: float) -> Chosen:
-        schema = Schema.read(prepared.vocabulary)
-        model = with_letters(cast("ClassifierConfig", options["model"]), cast("ReadingConfig", options["reading"]))
+        schema, data = Schema.read(prepared.vocabulary), cast("LabelledConfig", options["data"])
+        model, reading = cast("ClassifierConfig", options["model"]), cast("ReadingConfig", options["reading"])
+        check_options(data, _HOMES, schema.input.name)
+        model.check(data.target, vectors=schema.input.symbols is None and reading.stretch == "window")
+        model = with_letters(model, reading)
         network, batch, rate = choose_network(equations, model, prepared.parts["train"].lengths, schema, work)
-        data = schema.input.chosen(cast("LabelledConfig", options["data"]))
-        return Chosen({**options, "data": data, "model": network}, batch, rate)
+        return Chosen({**options, "data": schema.input.chosen(data), "model": network}, batch, rate)
 
     def build(self, equations: Equations, options: Options, vocabulary: Mapping[str, Any]) -> SupervisedModel:
         schema = Schema.read(vocabulary)

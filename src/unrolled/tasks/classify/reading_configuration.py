@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from unrolled.data.inputs import Input
+from unrolled.data.inputs import Input, check_options
 from unrolled.data.letter_inputs import LetterInput
 from unrolled.errors import ConfigurationError, nearest
 
@@ -51,12 +51,8 @@ class ReadingConfig:
         Raises:
             ConfigurationError: an option is for something else, or does not go with the alphabet.
         """
-        usual = ReadingConfig()
         homes = {"kmer": "letters", "stretch": "letters", "strands": "letters", "move": "pictures"}
-        said = {"letters": "sequences over an alphabet (--alphabet)", "pictures": "pictures (idx files)"}
-        for name, home in homes.items():
-            if getattr(self, name) != getattr(usual, name) and found.name != home:
-                raise ConfigurationError(f"--{name} is for {said[home]}", got=found.name, fix=f"leave out --{name}")
+        check_options(self, homes, found.name)
         if not isinstance(found, LetterInput):
             return
         if self.strands == "both":

@@ -204,6 +204,7 @@ class Next(Kind):
     ) -> dict[str, Any]:
         """The strongest of those that `evaluate` has anyway: chains that back off, how far chosen on validation."""
         found = cast("EventExamples", prepared.parts[part])
+        assert found.opponents is not None
         name, ranks = list(found.opponents.ranks(found.sessions).items())[-1]
         own = ranks.describe()
         counts = {"sessions": len(found.lengths), "events": int(found.lengths.sum())}

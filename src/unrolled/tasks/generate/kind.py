@@ -10,7 +10,7 @@ from typing import Any, ClassVar, cast
 import numpy as np
 
 from unrolled.cells import Equations
-from unrolled.data.labelled import find_labels, known_labels, read_unlabelled
+from unrolled.data.labelled import find_labels, known_labels, left_out, read_unlabelled
 from unrolled.data.labelled_splits import read_parts
 from unrolled.data.preparation import Progress
 from unrolled.data.store import PARTS, Part, SplitSources
@@ -51,10 +51,10 @@ class Generate(Kind):
         found = known_labels(found, symbols.categories, config)
         parts = {part: GroupedExamples(found[part], symbols) for part in PARTS}
         said = told_parts({part: len(parts[part].lengths) for part in PARTS})
-        left_out = sum(sum(each.skipped.values()) for each in found.values())
+        skipped = left_out(found).total()
         facts = {
             "data": f"{said}; {symbols.vocabulary.size} symbols and the end, {len(symbols.categories)} categories"
-            + (f"; {left_out:,} rows left out" if left_out else "")
+            + (f"; {skipped:,} rows left out" if skipped else "")
         }
         held_out = sum(parts[part].unknown for part in PARTS if part != "train")
         if held_out:
@@ -120,8 +120,6 @@ class Generate(Kind):
         from unrolled.tasks.generate.opponents import ngram_report  # Numba takes half a second to import
 
         parts = {name: cast("GroupedExamples", each) for name, each in prepared.parts.items()}
-        if not len(parts[part].lengths):
-            raise ConfigurationError(f"the {part} part of the data is empty", fix="choose another --split")
         symbols = Symbols.from_json(prepared.vocabulary)
         return ngram_report(cast("dict[str, GroupedExamples]", parts), part, symbols, told)
 
