@@ -195,3 +195,13 @@ def test_missing_values_are_the_mean_and_columns_are_found_by_name():
         VectorInput.fit([structured(np.array([[np.nan, 1.0]]), "ab")], LabelledConfig())
     with pytest.raises(DataError, match="not an input of vectors"):
         VectorInput.build({"columns": ["a"], "means": [0.0], "deviations": [0.0]}, "a run")
+
+
+def test_whichever_byte_of_an_archive_is_wrong_no_other_error_comes(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, x=np.random.default_rng(0).normal(size=(4, 30, 2)), y=np.arange(4))
+    whole = path.read_bytes()
+    for at in range(30, 90):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :])
+        with contextlib.suppress(DataError):
+            read_frames(find_sources([str(path)])[0])

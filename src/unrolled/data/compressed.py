@@ -10,17 +10,27 @@ import bz2
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import IO, Any
 
 from unrolled.errors import ConfigurationError, DataError
 
-__all__ = ["SUFFIXES", "decompress"]
+__all__ = ["SUFFIXES", "decompress", "plain_name"]
 
 SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 _READ = 1 << 16
 _GZIP = zlib.MAX_WBITS | 16
 _LONGEST = 1 << 31  # bytes that Zstandard may look back, as `zstd --long=31` makes them
+
+
+def plain_name(name: str) -> PurePath:
+    """The name of a file without the ending that says how it is compressed.
+
+    >>> plain_name("data/a.csv.gz").name, plain_name("a.csv").name
+    ('a.csv', 'a.csv')
+    """
+    path = PurePath(name)
+    return path.with_suffix("") if path.suffix in SUFFIXES else path
 
 
 def decompress(file: IO[bytes], path: Path, size: int) -> Iterator[bytes]:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePath
 
 import numpy as np
 
 from unrolled.data.alphabets import Alphabet, Codes
-from unrolled.data.compressed import SUFFIXES
+from unrolled.data.compressed import plain_name
 from unrolled.data.text import Source, read_bytes, read_text
 from unrolled.errors import DataError
 
-__all__ = ["Record", "fasta_stem", "is_fasta", "read_fasta"]
+__all__ = ["ENDINGS", "Record", "fasta_stem", "is_fasta", "read_fasta"]
 
-_ENDINGS = (".fa", ".fasta", ".fna", ".ffn", ".faa", ".frn", ".fas")
+ENDINGS = (".fa", ".fasta", ".fna", ".ffn", ".faa", ".frn", ".fas")
+"""Of the names of such files."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,10 +60,8 @@ def is_fasta(source: Source) -> bool:
 
 def fasta_stem(source: Source) -> str:
     """The name of a file without directory and endings: what its class is called where a file is a class."""
-    path = PurePath(source.name)
-    if path.suffix in SUFFIXES:
-        path = path.with_suffix("")
-    return path.stem if path.suffix.lower() in _ENDINGS else path.name
+    path = plain_name(source.name)
+    return path.stem if path.suffix.lower() in ENDINGS else path.name
 
 
 def read_fasta(source: Source, alphabet: Alphabet) -> Iterator[Record]:

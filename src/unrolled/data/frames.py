@@ -7,23 +7,28 @@ from __future__ import annotations
 
 import math
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from unrolled.data.compressed import SUFFIXES
+from unrolled.data.compressed import plain_name
 from unrolled.data.ragged import Ragged
 from unrolled.data.tables import Row, read_rows
 from unrolled.data.text import Source, read_text
 from unrolled.errors import DataError
 
-__all__ = ["Frames", "read_frames", "read_long_table", "read_npz", "read_ts"]
+__all__ = ["Frames", "read_arrays", "read_frames", "read_long_table", "read_npz", "read_ts"]
 
 _NUMBERS = "biuf"  # kinds of NumPy arrays that are read as numbers
+# What NumPy raises of a file that is damaged, cut off, or something else.
+_UNREADABLE = (
+    *(ValueError, EOFError, KeyError, TypeError, AttributeError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,13 +73,33 @@ def read_frames(
     Raises:
         DataError: see the readers of each.
     """
-    path = PurePath(source.name)
-    suffix = (path.with_suffix("") if path.suffix in SUFFIXES else path).suffix.lower()
+    suffix = plain_name(source.name).suffix.lower()
     if suffix == ".npz":
         return read_npz(source)
     if suffix == ".ts":
         return read_ts(source)
     return read_long_table(source, series=series, label=label, features=features, skip=skip)
+
+
+def read_arrays(source: Source) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of NumPy's archive, by name.
+
+    Raises:
+        DataError: it is damaged, cut off, something else, or holds objects.
+    """
+    try:
+        with source.path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except _UNREADABLE as error:
+        raise DataError(
+            "the file cannot be read as NPZ",
+            expected="what numpy.savez writes, without objects",
+            got=(str(error).splitlines() or [type(error).__name__])[0][:100],
+            where=source.name,
+            fix="it may have been cut off; write it again: numpy.savez(path, x=x, y=y)",
+        ) from None
+    except OSError as error:
+        raise DataError(f"{source.name} cannot be read: {error.strerror or error}", where=source.name) from error
 
 
 def read_npz(source: Source) -> Frames:
@@ -83,21 +108,9 @@ def read_npz(source: Source) -> Frames:
     it may be missing. `columns` (D,) may name the numbers.
 
     Raises:
-        DataError: the archive is damaged, an array is missing, holds objects, or shapes do not fit.
+        DataError: see `read_arrays`; or an array is missing, or shapes do not fit.
     """
-    try:
-        with source.path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays: dict[str, npt.NDArray[Any]] = {name: archive[name] for name in archive.files}
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError, AttributeError) as error:
-        raise DataError(
-            "the file cannot be read as NPZ",
-            expected="what numpy.savez writes, without objects",
-            got=str(error)[:100],
-            where=source.name,
-            fix="write it again: numpy.savez(path, x=x, y=y)",
-        ) from None
-    except OSError as error:
-        raise DataError(f"{source.name} cannot be read: {error.strerror or error}", where=source.name) from error
+    arrays = read_arrays(source)
     if "x" not in arrays or arrays["x"].dtype.kind not in _NUMBERS:
         got = f"x of {arrays['x'].dtype}" if "x" in arrays else ", ".join(sorted(arrays)) or "nothing"
         raise DataError("the archive has no series", expected="numbers under the name x", got=got, where=source.name)

@@ -9,10 +9,9 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import PurePath
 from typing import Any, ClassVar, NamedTuple
 
-from unrolled.data.compressed import SUFFIXES
+from unrolled.data.compressed import plain_name
 from unrolled.data.labelled_configuration import LabelledConfig
 from unrolled.data.tables import Row, TableFormat, read_rows, table_format
 from unrolled.data.text import Source, read_lines, read_text
@@ -163,7 +162,7 @@ class Files(Format):
 
     def read(self, sources: Sequence[Source], config: LabelledConfig, bad: Bad, labelled: bool) -> Iterator[Item]:
         for source in sources:
-            label = _stem(source)
+            label = plain_name(source.path.name).stem
             if label not in _BESIDE:
                 for number, line in read_lines(source, config.errors):
                     if line.strip():
@@ -254,8 +253,3 @@ def find_format(sources: Sequence[Source], config: LabelledConfig) -> Format:
             raise ConfigurationError(f"there is no format {config.format!r}", fix=nearest(config.format, names))
         return names[config.format]
     return next(kind for kind in all_formats() if kind.fits(sources))
-
-
-def _stem(source: Source) -> str:
-    path = PurePath(source.path.name)
-    return (path.with_suffix("") if path.suffix in SUFFIXES else path).stem

@@ -11,22 +11,18 @@ Axes: T time, D input, n series, N frames of all.
 from __future__ import annotations
 
 import math
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from unrolled.data.frames import read_arrays
 from unrolled.data.tables import Row, read_rows
 from unrolled.data.text import Source
 from unrolled.errors import ConfigurationError, DataError, nearest
 
 __all__ = ["LabelledSeries", "read_csv_series", "read_npz_series"]
-
-# What NumPy raises of a file that is damaged, cut off, or something else.
-_UNREADABLE = (OSError, ValueError, EOFError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,17 +53,7 @@ def read_npz_series(source: Source, label: str = "y", *, labelled: bool = True) 
     Raises:
         DataError: the file is damaged, an array is missing or has a wrong shape, a number is not finite.
     """
-    try:
-        with source.path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except _UNREADABLE as error:
-        raise DataError(
-            "the file cannot be read as NPZ",
-            expected="arrays of numbers or texts, as numpy.savez writes them",
-            got=str(error).splitlines()[0] if str(error) else type(error).__name__,
-            where=source.name,
-            fix="it may have been cut off; write it again",
-        ) from None
+    arrays = read_arrays(source)
     for name in ("x", label) if labelled else ("x",):
         if name not in arrays:
             raise DataError(

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import PurePath
 
 from unrolled.data.alphabets import find_alphabet
-from unrolled.data.compressed import SUFFIXES
-from unrolled.data.fasta import fasta_stem, is_fasta, read_fasta
+from unrolled.data.compressed import plain_name
+from unrolled.data.fasta import ENDINGS, fasta_stem, is_fasta, read_fasta
 from unrolled.data.frames import read_frames
 from unrolled.data.images import has_magic, labels_beside, read_pictures
 from unrolled.data.labelled_configuration import LabelledConfig
 from unrolled.data.labelled_formats import Bad, Format, Item
+from unrolled.data.series_configuration import names_of
 from unrolled.data.text import Source
 from unrolled.errors import ConfigurationError, DataError
 
 __all__ = ["SEQUENCE_FORMATS", "Fasta", "Idx", "Series"]
-
-_FASTA = (".fa", ".fasta", ".fna", ".ffn", ".faa", ".frn", ".fas")
 
 
 class Fasta(Format):
@@ -26,7 +24,7 @@ class Fasta(Format):
     name, about, input = "fasta", "FASTA; the label in the header (label=...) or a file a label", "letters"
 
     def fits(self, sources: Sequence[Source]) -> bool:
-        return all(_ending(source) in _FASTA and is_fasta(source) for source in sources)
+        return all(_ending(source) in ENDINGS and is_fasta(source) for source in sources)
 
     def read(self, sources: Sequence[Source], config: LabelledConfig, bad: Bad, labelled: bool) -> Iterator[Item]:
         if config.alphabet is None:
@@ -69,7 +67,7 @@ class Series(Format):
         return all(_ending(source) in (".npz", ".ts") for source in sources)
 
     def read(self, sources: Sequence[Source], config: LabelledConfig, bad: Bad, labelled: bool) -> Iterator[Item]:
-        features = [name.strip() for name in config.features.split(",")] if config.features else []
+        features = names_of(config.features)
         for source in sources:
             frames = read_frames(source, series=config.series, label=config.label, features=features, skip=config.time)
             if labelled and not any(frames.labels):
@@ -88,5 +86,4 @@ SEQUENCE_FORMATS: list[Format] = [Fasta(), Idx(), Series()]
 
 
 def _ending(source: Source) -> str:
-    path = PurePath(source.name)
-    return (path.with_suffix("") if path.suffix in SUFFIXES else path).suffix.lower()
+    return plain_name(source.name).suffix.lower()

@@ -8,10 +8,9 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any, Literal, get_args
 
-from unrolled.data.compressed import SUFFIXES
+from unrolled.data.compressed import plain_name
 from unrolled.data.configuration import DecodingErrors
 from unrolled.data.text import Source, decode, read_bytes
 from unrolled.errors import ConfigurationError, DataError, nearest
@@ -67,8 +66,7 @@ class Row:
 
 def table_format(source: Source) -> TableFormat | None:
     """What the name of a file says of its format, `None` if nothing; `.csv.gz` is CSV, compressed."""
-    path = PurePath(source.name)
-    return _ENDINGS.get((path.with_suffix("") if path.suffix in SUFFIXES else path).suffix.lower())
+    return _ENDINGS.get(plain_name(source.name).suffix.lower())
 
 
 def read_rows(

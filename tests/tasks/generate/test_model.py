@@ -228,3 +228,10 @@ def test_what_is_wrong_is_said() -> None:
             GeneratorConfig(**wrong)
     with pytest.raises(ConfigurationError):
         GroupedConfig(max_length=0)
+
+
+def test_characters_that_are_not_read_cost_nothing_and_count_nothing() -> None:
+    given = examples(longest=3)
+    assert given.characters.tolist() == [min(len(text), 3) for text in TEXTS]
+    whole = summarise(np.full(len(TEXTS), 2.0), given, symbols(3))
+    assert whole["bits_per_character"] == pytest.approx(20 / math.log(2) / given.characters.sum())

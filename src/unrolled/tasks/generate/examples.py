@@ -98,13 +98,16 @@ class GroupedExamples:
     Attributes:
         sequences: symbols, with the boundary at the end of each that ends.
         categories: (n,) numbers.
-        texts: of each, as it was read.
+        characters: (n,) how many of each text are read: all, or the share that is left of one that is cut.
         unknown: characters (words) of all that are not known.
     """
 
     def __init__(self, found: Labelled, symbols: Symbols) -> None:
-        self.texts: list[str] = [str(text) for text in found.inputs]
-        self.sequences, self.unknown = symbols.encode(self.texts)
+        self.sequences, self.unknown = symbols.encode(found.inputs)
+        self.characters: _Floats = np.array([len(text) for text in found.inputs], np.float64)
+        for row, text in enumerate(found.inputs):
+            if (own := self.sequences[row])[-1] != symbols.end:
+                self.characters[row] *= len(own) / len(symbols.vocabulary.find(text)[0])
         numbers = {name: number for number, name in enumerate(symbols.categories)}
         self.categories: IntArray = np.array([numbers[label] for label in found.labels], np.int64)
         self.lengths = self.sequences.lengths
@@ -160,9 +163,8 @@ def summarise(nats: _Floats, examples: GroupedExamples, symbols: Symbols) -> dic
     """What sequences cost, all together and by category, from the nats of each (n,).
 
     `loss` is nats a symbol, ends included; `perplexity` its exponential; `bits_per_character` charges the cost of the
-    ends to the characters.
+    ends to the characters that are read.
     """
-    characters = np.array([len(text) for text in examples.texts])
 
     def row(chosen: npt.NDArray[np.bool_]) -> dict[str, Any]:
         total, count = float(nats[chosen].sum()), int(examples.lengths[chosen].sum())
@@ -171,7 +173,7 @@ def summarise(nats: _Floats, examples: GroupedExamples, symbols: Symbols) -> dic
             "examples": int(chosen.sum()),
             "symbols": count,
             "loss": each,
-            "bits_per_character": total / math.log(2) / max(int(characters[chosen].sum()), 1),
+            "bits_per_character": total / math.log(2) / max(float(examples.characters[chosen].sum()), 1),
             "perplexity": math.exp(min(each, 700.0)),
         }
 

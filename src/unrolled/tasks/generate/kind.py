@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, cast
 
-import numpy as np
-
 from unrolled.cells import Equations
 from unrolled.data.labelled import find_labels, known_labels, left_out, read_unlabelled
 from unrolled.data.labelled_splits import read_parts
@@ -25,7 +23,6 @@ from unrolled.tasks.supervised import Examples, SupervisedModel
 
 __all__ = ["Generate"]
 
-_SHORT, _COVERED = 100, 99
 _LADDER = (64, 96, 128, 192, 256, 384, 512)
 
 
@@ -158,11 +155,7 @@ class Generate(Kind):
 def _fit(train: Any, config: Any) -> Symbols:
     """The symbols and categories of a training part."""
     names = find_labels(train, config)
-    vocabulary = TextInput.fit(train.inputs, config).vocabulary
+    read = TextInput.fit(train.inputs, config)
     counts = tuple(sum(label == name for label in train.labels) for name in names)
-    longest = config.max_length
-    if longest is None:
-        lengths = np.sort([len(vocabulary.find(text)[0]) for text in train.inputs])
-        longest = max(_SHORT, int(lengths[-(-_COVERED * len(lengths) // 100) - 1]))
-        longest = int(lengths[-1]) if lengths[-1] <= longest else longest
-    return Symbols(vocabulary, tuple(names), counts, max(longest, 1))
+    longest = read.max_length or int(read.encode(train.inputs).lengths.max())
+    return Symbols(read.vocabulary, tuple(names), counts, longest)

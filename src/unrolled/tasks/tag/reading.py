@@ -5,15 +5,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import PurePath
 from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from unrolled.data.compressed import SUFFIXES
+from unrolled.data.compressed import plain_name
 from unrolled.data.conll import Layout, Sentence, find_layout, read_sentences
 from unrolled.data.labelled_frames import LabelledSeries, read_csv_series, read_npz_series
+from unrolled.data.series_configuration import names_of
 from unrolled.data.store import PARTS, Part, SplitSources
 from unrolled.data.text import Source, read_lines
 from unrolled.data.vocabulary import IntArray
@@ -45,9 +45,7 @@ def is_of_frames(data: TagData, name: str) -> Literal["npz", "csv"] | None:
     """How the series of vectors in a file are written; None for one of words."""
     if data.format != "auto":
         return data.format if data.format in ("npz", "csv") else None
-    path = PurePath(name)
-    suffix = (path.with_suffix("") if path.suffix in SUFFIXES else path).suffix.lower()
-    return {".npz": "npz", ".csv": "csv"}.get(suffix)  # type: ignore[return-value]
+    return {".npz": "npz", ".csv": "csv"}.get(plain_name(name).suffix.lower())  # type: ignore[return-value]
 
 
 def layout_of(lines: Iterable[str], name: str, data: TagData) -> Layout:
@@ -107,7 +105,7 @@ def series_of(source: Source, data: TagData, *, labelled: bool = True) -> list[L
     """The series of a file."""
     if is_of_frames(data, source.name) == "npz":
         return read_npz_series(source, data.tag_column or "y", labelled=labelled)
-    columns = [name.strip() for name in (data.feature_columns or "").split(",") if name.strip()]
+    columns = names_of(data.feature_columns)
     return list(read_csv_series(source, data.tag_column, data.series_column, columns, labelled=labelled))
 
 
