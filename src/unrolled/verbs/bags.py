@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from unrolled import __version__
 from unrolled.data.labelled_configuration import LabelledConfig
 from unrolled.data.store import SplitSources
-from unrolled.errors import ConfigurationError, nearest
-from unrolled.runs.configuration import dump_section, load_section
-from unrolled.runs.directory import Run
-from unrolled.runs.fitted import save_fitted
-from unrolled.runs.logs import Logs
+from unrolled.runs.configuration import dump_section
 from unrolled.tasks.bow.configuration import BowConfig
 from unrolled.tasks.bow.kind import BagModel, Bow
 from unrolled.tasks.bow.trials import Tried
 from unrolled.tasks.kinds import Prepared
 from unrolled.training.processes import refuse_several
+from unrolled.verbs.keeping import keep_fitted, sort_options
 from unrolled.verbs.listening import Listener
-from unrolled.verbs.naming import place_run, stem
+from unrolled.verbs.naming import listed, place_run, stem
 from unrolled.verbs.task_data import describe_sources
 
 __all__ = ["FittedBag", "fit_bag"]
@@ -88,11 +84,11 @@ def fit_bag(
     """
     refuse_several("fitting a bag of words")
     listener = listener or Listener()
-    data, config = _read_options(options)
-    names = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    why = "leave it out: a bag of words is fitted, not trained"
+    data, config = sort_options(_SECTIONS, options, "a bag of words", why, _OF_NETWORKS)
+    names = listed(paths)
     sources = SplitSources.find(names, train=train, valid=valid, test=test)
-    name = f"{stem(names[0] if names else '', sources)}-classify-bow"
-    path = place_run(run, name)
+    path = place_run(run, f"{stem(names, sources)}-classify-bow")
     kind, described = Bow(), describe_sources(sources)
     prepared = kind.prepare(sources, {"data": data}, told=listener.preparing)
     began = time.monotonic()
@@ -119,17 +115,8 @@ def fit_bag(
         "model": {"kind": "bow", **dump_section(settled.setting)},
         "fitted": {"minutes": minutes, "chosen_on_valid": chosen, "tried": tried if chosen else []},
     }
-    opened = Run.create(path, configuration, {**prepared.vocabulary, **bag.features.vocabulary()})
-    try:
-        with opened.exclusive():
-            with Logs(opened) as logs:
-                logs.metrics({"event": "fitted", **bag.facts(), "minutes": minutes, "valid": settled.loss})
-            state = {**bag.facts(), "minutes": minutes, "epoch": 1.0, "best": settled.loss}
-            save_fitted(opened, bag.arrays(), state, best=chosen)
-    except BaseException:
-        # Fitting is done again in the time it took; half a run would only be in the way.
-        shutil.rmtree(path, ignore_errors=True)
-        raise
+    vocabulary = {**prepared.vocabulary, **bag.features.vocabulary()}
+    keep_fitted(path, configuration, vocabulary, bag, minutes=minutes, loss=settled.loss, best=chosen)
     held_out, found = prepared.parts["valid"], None
     if len(held_out.lengths):
         found = kind.evaluate(BagModel(bag), held_out, {"data": data}, prepared.vocabulary)
@@ -152,27 +139,3 @@ def _told(tried: Tried) -> dict[str, Any]:
     names = ("classifier", "weighting", "word_ngrams", "char_ngrams", "tokens", "cost", "added", "interpolation")
     setting = {name: getattr(tried.setting, name) for name in names}
     return {**setting, "ngrams": tried.ngrams, "score": tried.score, "loss": tried.loss, "seconds": tried.seconds}
-
-
-def _read_options(given: Mapping[str, Any]) -> tuple[LabelledConfig, BowConfig]:
-    """Sort flat options into the configurations of data and model; one that is None counts as not given.
-
-    Raises:
-        ConfigurationError: an unknown option, one of a network, or a value that is out of range.
-    """
-    homes = {field.name: name for name, section in _SECTIONS.items() for field in fields(section)}
-    for name in _OF_NETWORKS:
-        homes.pop(name, None)
-    sections: dict[str, dict[str, Any]] = {name: {} for name in _SECTIONS}
-    for name, value in given.items():
-        if value is None:
-            continue
-        if name not in homes:
-            raise ConfigurationError(
-                f"option {name!r} is none of a bag of words",
-                expected=f"one of {', '.join(sorted(homes))}",
-                fix=f"leave it out: a bag of words is fitted, not trained; {nearest(name, homes)}",
-            )
-        sections[homes[name]][name] = value
-    data, bow = (load_section(section, sections[name], f"options of {name}") for name, section in _SECTIONS.items())
-    return data, bow

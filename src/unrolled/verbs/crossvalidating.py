@@ -12,7 +12,7 @@ from unrolled.data.store import SplitSources
 from unrolled.errors import ConfigurationError
 from unrolled.files import write_json
 from unrolled.verbs.listening import Listener
-from unrolled.verbs.naming import place_run, stem
+from unrolled.verbs.naming import listed, place_run, stem
 from unrolled.verbs.supervised import open_task, train_task
 
 __all__ = ["Folded", "cross_validate", "mean_report"]
@@ -65,8 +65,8 @@ def cross_validate(
     """
     if folds < 2:
         raise ConfigurationError("a cross-validation has at least two folds", got=str(folds))
-    names = [str(path) for path in paths]
-    root = place_run(run, f"{stem(names[0], SplitSources.find(names))}-{task}-folds")
+    names = listed(paths)
+    root = place_run(run, f"{stem(names, SplitSources.find(names))}-{task}-folds")
     reports = []
     for fold in range(1, folds + 1):
         path = root / f"fold-{fold:0{len(str(folds))}d}"

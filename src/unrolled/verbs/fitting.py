@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from unrolled import __version__
 from unrolled.data.configuration import TextConfig
 from unrolled.data.store import PARTS, SplitSources, prepare
-from unrolled.errors import ConfigurationError, nearest
 from unrolled.evaluation import Evaluation, evaluate
-from unrolled.runs.configuration import dump_section, load_section
-from unrolled.runs.directory import Run
-from unrolled.runs.fitted import save_fitted
-from unrolled.runs.logs import Logs
+from unrolled.runs.configuration import dump_section
 from unrolled.tasks.ngram_configuration import NGramConfig
 from unrolled.tasks.ngram_model import NGramModel
 from unrolled.tasks.ngram_task import NGramTask, Tried, resets_lines
 from unrolled.training.processes import refuse_several
+from unrolled.verbs.keeping import keep_fitted, sort_options
 from unrolled.verbs.listening import Listener, counted
-from unrolled.verbs.naming import place_run, stem
+from unrolled.verbs.naming import listed, place_run, stem
 from unrolled.verbs.origins import describe_store
 
-__all__ = ["FittedRun", "fit_lm", "read_fitting_options"]
+__all__ = ["FittedRun", "fit_lm"]
 
 _SECTIONS: dict[str, type[Any]] = {"text": TextConfig, "ngram": NGramConfig}
 
@@ -83,12 +79,11 @@ def fit_lm(
     """
     refuse_several("counting an n-gram model")
     listener = listener or Listener()
-    text, config = read_fitting_options(options)
-    names = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    why = "leave it out: an n-gram model is counted, not trained"
+    text, config = sort_options(_SECTIONS, options, "an n-gram model", why)
+    names = listed(paths)
     sources = SplitSources.find(names, train=train, valid=valid, test=test)
-    kind = f"{config.order}-gram" if config.order else "ngram"
-    name = f"{stem(names[0] if names else '', sources)}-{kind}"
-    path = place_run(run, name)
+    path = place_run(run, f"{stem(names, sources)}-{f'{config.order}-gram' if config.order else 'ngram'}")
     store = prepare(sources, text, progress=listener.preparing)
     vocabulary, held_out = store.vocabulary, store.split("valid")
     tried: dict[int, float] = {}
@@ -129,46 +124,13 @@ def fit_lm(
         "model": {"kind": "ngram", **dump_section(settled)},
         "fitted": {"minutes": minutes, "chosen_on_valid": chosen, "tried": {str(n): loss for n, loss in tried.items()}},
     }
-    opened = Run.create(path, configuration, vocabulary.to_json())
-    try:
-        with opened.exclusive():
-            found = None
-            if len(held_out) > 1:
-                reading = listener.reading
-                fitted = NGramModel(model)
-                found = evaluate(fitted, vocabulary, held_out, documents=text.documents, streams=1, progress=reading)
-            loss = None if found is None else found.nats_per_token
-            with Logs(opened) as logs:
-                logs.metrics({"event": "fitted", **model.facts(), "minutes": minutes, "valid": loss})
-            state = {**model.facts(), "minutes": minutes, "epoch": 1.0, "best": loss}
-            save_fitted(opened, model.arrays(), state, best=bool(chosen))
-    except BaseException:
-        # Fitting is done again in the time it took; half a run would only be in the way.
-        shutil.rmtree(path, ignore_errors=True)
-        raise
+    found = None
+    if len(held_out) > 1:
+        fitted, reading = NGramModel(model), listener.reading
+        found = evaluate(fitted, vocabulary, held_out, documents=text.documents, streams=1, progress=reading)
+    loss = None if found is None else found.nats_per_token
+    keep_fitted(path, configuration, vocabulary.to_json(), model, minutes=minutes, loss=loss, best=bool(chosen))
     return FittedRun(path, model.order, model.ngrams, model.discounts.tolist(), minutes, chosen, tried, found)
-
-
-def read_fitting_options(given: Mapping[str, Any]) -> tuple[TextConfig, NGramConfig]:
-    """Sort flat options into the configurations of text and model; one that is None counts as not given.
-
-    Raises:
-        ConfigurationError: an unknown option, one of a network, or a value that is out of range.
-    """
-    homes = {field.name: name for name, section in _SECTIONS.items() for field in fields(section)}
-    sections: dict[str, dict[str, Any]] = {name: {} for name in _SECTIONS}
-    for name, value in given.items():
-        if value is None:
-            continue
-        if name not in homes:
-            raise ConfigurationError(
-                f"option {name!r} is none of an n-gram model",
-                expected=f"one of {', '.join(sorted(homes))}",
-                fix=f"leave it out: an n-gram model is counted, not trained; {nearest(name, homes)}",
-            )
-        sections[homes[name]][name] = value
-    text, ngram = (load_section(section, sections[name], f"options of {name}") for name, section in _SECTIONS.items())
-    return text, ngram
 
 
 def _choices(config: NGramConfig) -> list[tuple[str, bool]]:

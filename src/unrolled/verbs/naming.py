@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from unrolled.data.store import SplitSources
@@ -10,13 +11,18 @@ from unrolled.errors import RunError
 from unrolled.runs.directory import DEFAULT_ROOT, Run, unique_name
 from unrolled.training.configuration import TrainingConfig
 
-__all__ = ["demo_places", "place_run", "stem"]
+__all__ = ["demo_places", "listed", "place_run", "stem"]
 
 
-def stem(given: str, sources: SplitSources) -> str:
-    """A name for a run: that of the directory that was given, or of the first file."""
+def listed(paths: str | Path | Sequence[str | Path]) -> list[str]:
+    """The names of a file, directory or glob, or of several."""
+    return [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+
+
+def stem(names: Sequence[str], sources: SplitSources) -> str:
+    """A name for a run: that of the first directory or file that was given."""
     first = sources.parts[0][1]
-    name = Path(given).resolve().name if given and Path(given).is_dir() else first.path.stem
+    name = Path(names[0]).resolve().name if names and Path(names[0]).is_dir() else first.path.stem
     if first.name == "standard input":
         name = "stdin"
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "text"

@@ -34,7 +34,7 @@ from unrolled.training.processes import refuse_several
 from unrolled.training.signals import interruptible
 from unrolled.verbs.defaults import choose_device, choose_threads, with_budget, work_of
 from unrolled.verbs.listening import Listener, counted
-from unrolled.verbs.naming import place_run, stem
+from unrolled.verbs.naming import listed, place_run, stem
 from unrolled.verbs.origins import Origin
 from unrolled.verbs.task_data import describe_sources, find_data
 from unrolled.verbs.task_options import following, read_task_options
@@ -114,9 +114,9 @@ def train_task(
     sections["model"] = replace(sections["model"], cell=equations.name)
     device, threads = choose_device(training.device), choose_threads(training.threads)
     torch.set_num_threads(threads)
-    names = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    names = listed(paths)
     sources = SplitSources.find(names, train=train, valid=valid, test=test)
-    path = place_run(run, f"{stem(names[0] if names else '', sources)}-{task}-{equations.name}")
+    path = place_run(run, f"{stem(names, sources)}-{task}-{equations.name}")
     described = describe_sources(sources)
     begun = None if origin is None else {"language_model": origin.vocabulary.to_json()}
     prepared = kind.prepare(sources, sections, begun, listener.preparing)

@@ -21,7 +21,7 @@ from unrolled.kernels import candidates, choose
 from unrolled.kernels.small import is_small
 from unrolled.runs.checkpoints import Checkpoint, load
 from unrolled.runs.configuration import dump_section, load_section
-from unrolled.runs.directory import DEFAULT_ROOT, Run, unique_name
+from unrolled.runs.directory import Run
 from unrolled.runs.logs import Logs, NoLogs, truncate_to
 from unrolled.runs.models import build_language_model, check_network, learns_from_examples, load_language_model, section
 from unrolled.tasks.configuration import LanguageModelConfig
@@ -37,7 +37,7 @@ from unrolled.training.processes import Processes, current, joined
 from unrolled.training.signals import interruptible
 from unrolled.verbs.defaults import choose_device, choose_output, choose_sizes, choose_threads
 from unrolled.verbs.listening import Listener, counted
-from unrolled.verbs.naming import stem
+from unrolled.verbs.naming import listed, place_run, stem
 from unrolled.verbs.options import read_options
 from unrolled.verbs.origins import Origin, describe_store, open_store
 from unrolled.verbs.sharing import agree, check_shares, check_sources, create_run, held, in_turn
@@ -128,14 +128,11 @@ def train_lm(
     device, threads = choose_device(training.device), choose_threads(training.threads, processes.local_count)
     torch.set_num_threads(threads)
 
-    names = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    names = listed(paths)
     check_sources(processes, [*names, *train, *valid, *test])
     sources = SplitSources.find(names, train=train, valid=valid, test=test)
-    name = f"{stem(names[0] if names else '', sources)}-{equations.name}"
-    path = Path(run) if run is not None else DEFAULT_ROOT / unique_name(DEFAULT_ROOT, name)
-    path = Path(processes.of_the_first(str(path)))
-    if processes.first:
-        Run.check_free(path)
+    place = str(place_run(run, f"{stem(names, sources)}-{equations.name}")) if processes.first else ""
+    path = Path(processes.of_the_first(place))
     store = in_turn(processes, lambda: prepare(sources, text, progress=listener.preparing, processes=threads))
     model_config, training = choose_sizes(
         equations,
