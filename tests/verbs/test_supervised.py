@@ -109,3 +109,21 @@ def test_the_budget_that_is_spent_is_said(table: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="spent already"):
         resume(tmp_path / "run", steps=3)
     assert json.loads((tmp_path / "run" / "config.json").read_text())["training"]["steps"] == 3
+
+
+def test_a_run_is_never_begun_anew_over_its_checkpoints(table: Path, tmp_path: Path) -> None:
+    heard: list[str] = []
+
+    class Hearing(Listener):
+        def note(self, text: str) -> None:
+            heard.append(text)
+
+    run = train_task("classify", table, run=tmp_path / "run", steps=6, checkpoint_every=3, keep=9, **_SETTINGS).run
+    resume(run, checkpoint="3", listener=Hearing())
+    assert heard[0] == "steps 4 to 6 are given up: going on from step 3"
+    before = _weights(run)
+    (run / "last").unlink()
+    with pytest.raises(RunError):
+        resume(run, steps=9)
+    (run / "last").write_text("000000006\n")
+    assert _weights(run) == before

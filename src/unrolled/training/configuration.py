@@ -132,7 +132,7 @@ class TrainingConfig:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        given = [name for name in ("minutes", "epochs", "steps") if getattr(self, name) is not None]
+        given = [name for name in _BUDGETS if getattr(self, name) is not None]
         if len(given) > 1:
             raise ConfigurationError(f"the budget is given twice: {' and '.join(given)}", fix="keep one of them")
         for name in given:
@@ -159,12 +159,18 @@ class TrainingConfig:
         for name in ("warmup", "unfreeze", "momentum", "beta1", "beta2", "average_decay", "smoothing"):
             self._check(name, "at least 0 and below 1", 0 <= getattr(self, name) < 1)
 
+    @property
+    def budget(self) -> tuple[str, float]:
+        """What the budget counts, "minutes", "epochs" or "steps", and how much of that it is, once it is given."""
+        return next((name, float(value)) for name in _BUDGETS if (value := getattr(self, name)))
+
     def _check(self, name: str, expected: str, holds: bool) -> None:
         value: Any = getattr(self, name)
         if not holds or not math.isfinite(value):
             raise ConfigurationError(f"{name} is out of range", expected=f"a finite number {expected}", got=str(value))
 
 
+_BUDGETS = ("minutes", "epochs", "steps")
 _CHOICES: dict[str, Any] = {
     "optimizer": Optimizer,
     "schedule": Schedule,

@@ -17,7 +17,7 @@ from unrolled.data.text import find_sources
 from unrolled.errors import ConfigurationError, DataError
 from unrolled.kernels import candidates, choose
 from unrolled.layers import RecurrentLayer
-from unrolled.runs.checkpoints import Checkpoint, load
+from unrolled.runs.checkpoints import Checkpoint
 from unrolled.runs.configuration import dump_section, load_section
 from unrolled.runs.directory import Run
 from unrolled.runs.logs import Logs, truncate_to
@@ -25,13 +25,13 @@ from unrolled.runs.models import is_fitted, load_bag, load_task_model, read_sect
 from unrolled.tasks import Trainable
 from unrolled.tasks.kinds import Kind, Options, Prepared, find_kind
 from unrolled.tasks.supervised import Examples, SupervisedModel
-from unrolled.training.budget import Budget
 from unrolled.training.configuration import Precision, TrainingConfig
 from unrolled.training.loop import Trainer, seeded
 from unrolled.training.memory import keep_freed_memory
 from unrolled.training.precision import Way, measure
 from unrolled.training.processes import refuse_several
 from unrolled.training.signals import interruptible
+from unrolled.verbs.continuation import is_begun, take_up
 from unrolled.verbs.defaults import choose_device, choose_threads, with_budget, work_of
 from unrolled.verbs.listening import Listener, counted
 from unrolled.verbs.naming import listed, place_run, stem
@@ -132,9 +132,7 @@ def train_task(
     if origin is not None:
         kind.hand_over(origin.model, model)
     model.to(device, _dtype(training))
-    trainable = kind.task(
-        model, prepared, chosen.options, batch=training.batch or 1, seed=training.seed, select=training.select
-    )
+    trainable = _task(kind, model, prepared, chosen.options, training)
     ways = _ways(model, training)
     if len(ways) > 1:
         listener.doing("measuring " + ", ".join(map(str, ways)))
@@ -159,7 +157,7 @@ def train_task(
     }
     opened = Run.create(path, config, prepared.vocabulary)
     with opened.exclusive():
-        return _conduct(opened, kind, model, prepared, chosen.options, training, listener)
+        return _conduct(opened, kind, model, trainable, prepared, chosen.options, training, listener)
 
 
 def resume_task(
@@ -190,26 +188,16 @@ def resume_task(
     if str(placed) == str(measured["device"]):
         # What was measured is part of the run: another kernel gives other last digits.
         model.use(measured["kernel"])
+    task = _task(kind, model, prepared, sections, training)
     with opened.exclusive():
-        begun, origin = checkpoint != "last" or (opened.path / "last").exists(), opened.config.get("init_from")
-        loaded = load(opened, checkpoint) if begun else None
+        begun, origin = is_begun(opened, checkpoint), opened.config.get("init_from")
         if not begun and origin is not None:
             kind.hand_over(Origin.open(origin["run"], str(origin["checkpoint"])).model, model)
-        if loaded is not None and extended:
-            trainable = kind.task(
-                model, prepared, sections, batch=training.batch or 1, seed=training.seed, select=training.select
-            )
-            spent = Budget.of(training, trainable.batches_per_epoch())
-            if spent.progress(loaded.step, loaded.state["minutes"]) >= 1:
-                raise ConfigurationError(
-                    "the new budget is spent already",
-                    got=f"{loaded.step} steps, {loaded.state['epoch']:.2f} epochs and {loaded.state['minutes']:.1f} "
-                    "minutes were trained",
-                    fix="give a larger one: it is counted from the beginning of the run",
-                )
+        batches = task.batches_per_epoch()
+        loaded = take_up(opened, checkpoint, training, batches, listener, extended=extended) if begun else None
         if extended:
             opened = opened.with_config({**opened.config, "training": dump_section(training)})
-        return _conduct(opened, kind, model, prepared, sections, training, listener, loaded, extended=extended)
+        return _conduct(opened, kind, model, task, prepared, sections, training, listener, loaded, extended=extended)
 
 
 @dataclass
@@ -332,6 +320,7 @@ def _conduct(
     run: Run,
     kind: Kind,
     model: SupervisedModel,
+    task: Trainable,
     prepared: Prepared,
     options: Options,
     training: TrainingConfig,
@@ -340,7 +329,6 @@ def _conduct(
     extended: bool = False,
 ) -> TrainedTask:
     """Train, and look at the result once more as a whole. The run is held by the caller."""
-    task = _trainable(kind, model, prepared, options, training)
     trainer = Trainer(task, training, run, sample_every=0)
     if checkpoint is None:
         truncate_to(run, {"metrics.jsonl": 0, "samples.txt": 0})
@@ -363,7 +351,6 @@ def _conduct(
         best, _ = load_task_model(run)
         best.to(model.device)
         valid = kind.evaluate(best, prepared.parts["valid"], options, run.vocabulary, listener.reading)
-    budget, spent = next((name, value) for name in ("minutes", "epochs", "steps") if (value := getattr(training, name)))
     return TrainedTask(
         kind.name,
         run.path,
@@ -373,12 +360,11 @@ def _conduct(
         model.size,
         valid,
         "" if valid is None else kind.summary(valid),
-        budget,
-        float(spent),
+        *training.budget,
     )
 
 
-def _trainable(
+def _task(
     kind: Kind, model: SupervisedModel, prepared: Prepared, options: Options, training: TrainingConfig
 ) -> Trainable:
     batch = training.batch or 1
@@ -388,12 +374,11 @@ def _trainable(
 def _facts(run: Run, model: SupervisedModel, training: TrainingConfig) -> dict[str, str]:
     """What was chosen."""
     measured = run.config["measured"]
-    budget = next(
-        f"{value:,.9g} {name}" for name in ("minutes", "epochs", "steps") if (value := getattr(training, name))
-    )
+    budget, size = training.budget
     return {
         "network": model.about,
-        "training": f"{budget}; {training.optimizer}, rate {training.learning_rate:g}, batches of {training.batch}",
+        "training": f"{size:,.9g} {budget}; {training.optimizer}, rate {training.learning_rate:g}, batches of "
+        f"{training.batch}",
         "machine": f"{measured['device']}, {counted(torch.get_num_threads(), 'thread')}, {training.precision}, kernel "
         f"{measured['kernel']}",
     }

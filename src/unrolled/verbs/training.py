@@ -15,18 +15,17 @@ from unrolled.data.configuration import TextConfig
 from unrolled.data.store import PARTS, SplitSources, TokenStore, prepare
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.decoding import Sampler, generate
-from unrolled.errors import ConfigurationError, DivergenceError, RunError
+from unrolled.errors import DivergenceError, RunError
 from unrolled.evaluation import Evaluation, evaluate
 from unrolled.kernels import candidates, choose
 from unrolled.kernels.small import is_small
-from unrolled.runs.checkpoints import Checkpoint, load
+from unrolled.runs.checkpoints import Checkpoint
 from unrolled.runs.configuration import dump_section, load_section
 from unrolled.runs.directory import Run
 from unrolled.runs.logs import Logs, NoLogs, truncate_to
 from unrolled.runs.models import build_language_model, check_network, learns_from_examples, load_language_model, section
 from unrolled.tasks.configuration import LanguageModelConfig
 from unrolled.tasks.language_model import LanguageModel, LanguageModelTask
-from unrolled.training.budget import Budget
 from unrolled.training.configuration import Precision, TrainingConfig
 from unrolled.training.events import SampleDue
 from unrolled.training.fused import serves_training
@@ -35,6 +34,7 @@ from unrolled.training.memory import keep_freed_memory
 from unrolled.training.precision import Way, measure
 from unrolled.training.processes import Processes, current, joined
 from unrolled.training.signals import interruptible
+from unrolled.verbs.continuation import is_begun, take_up
 from unrolled.verbs.defaults import choose_device, choose_output, choose_sizes, choose_threads
 from unrolled.verbs.listening import Listener, counted
 from unrolled.verbs.naming import listed, place_run, stem
@@ -46,7 +46,6 @@ from unrolled.verbs.supervised import TrainedTask, resume_task
 __all__ = ["Trained", "resume", "train_lm"]
 
 _SAMPLE_LENGTH = 200
-_BUDGETS = ("minutes", "epochs", "steps")
 _DTYPES = {"float64": torch.float64}
 _REGULARISED = (
     *("tied", "variational", "input_dropout", "layer_dropout", "output_dropout", "embedding_dropout"),
@@ -246,7 +245,7 @@ def resume(
         model, vocabulary = build_language_model(opened)
     store = in_turn(processes, lambda: open_store(opened, text, vocabulary, listener))
     check_shares(processes, training, store)
-    begun, origin = _begun(opened, checkpoint), opened.config.get("init_from")
+    begun, origin = is_begun(opened, checkpoint), opened.config.get("init_from")
     if not begun and origin is not None:
         Origin.open(origin["run"], str(origin["checkpoint"])).give(model, vocabulary)
     model.to(processes.device(placed), _DTYPES.get(training.precision, torch.float32))
@@ -256,27 +255,11 @@ def resume(
     task = _task(model, store, text, training, processes)
     sample_every = opened.config.get("sample_every")
     with held(processes, opened):
-        loaded = load(opened, checkpoint) if begun else None
-        if loaded is not None:
-            spent = Budget.of(training, task.batches_per_epoch()).progress(loaded.step, loaded.state["minutes"])
-            if spent >= 1 and extended:
-                raise ConfigurationError(
-                    "the new budget is spent already",
-                    got=f"{loaded.step} steps, {loaded.state['epoch']:.2f} epochs and {loaded.state['minutes']:.1f} "
-                    "minutes were trained",
-                    fix="give a larger one: it is counted from the beginning of the run",
-                )
-            latest = max(map(int, opened.checkpoint_names()))
-            if latest > loaded.step:
-                listener.note(f"steps {loaded.step + 1} to {latest} are given up: going on from step {loaded.step}")
+        batches = task.batches_per_epoch()
+        loaded = take_up(opened, checkpoint, training, batches, listener, extended=extended) if begun else None
         if extended and processes.first:
             opened = opened.with_config({**opened.config, "training": dump_section(training)})
         return _conduct(opened, task, training, store, text, listener, sample_every, loaded, extended=extended)
-
-
-def _begun(run: Run, checkpoint: str) -> bool:
-    """Whether there is a checkpoint to go on from; not where the run was stopped before its first was whole."""
-    return checkpoint != "last" or (run.path / "last").exists() or any(int(name) > 0 for name in run.checkpoint_names())
 
 
 def _task(
@@ -353,8 +336,8 @@ def _conduct(
             progress=listener.reading,
             **_together(processes),
         )
-    budget, spent = next((name, value) for name in _BUDGETS if (value := getattr(training, name)))
-    return Trained(run.path, trainer.step, trainer.minutes, trainer.epoch, task.model.size, valid, budget, float(spent))
+    size = task.model.size
+    return Trained(run.path, trainer.step, trainer.minutes, trainer.epoch, size, valid, *training.budget)
 
 
 def _sample(model: LanguageModel, vocabulary: Vocabulary, seed: int, diverged: str, run: Run) -> str:
@@ -377,7 +360,7 @@ def _facts(run: Run, model: LanguageModel, training: TrainingConfig, store: Toke
     embedding = f"embedding {network['embedding_size']}" if network["embedding_size"] else "one-hot"
     about = f", {model.output.about}" if model.output.about else ""
     unit = "characters" if store.vocabulary.unit == "char" else f"{store.vocabulary.unit}s"
-    budget = next(f"{value:,.9g} {name}" for name in _BUDGETS if (value := getattr(training, name)))
+    budget, size = training.budget
     seconds = measured["seconds_a_batch"]
     timed = " a batch, ".join(f"{name} {1000 * value:.0f} ms" for name, value in seconds.items())
     chosen = f" (measured: {timed} a batch)" if seconds else ""
@@ -387,7 +370,7 @@ def _facts(run: Run, model: LanguageModel, training: TrainingConfig, store: Toke
         "network": f"{network['cell']} {network['layers']}x{network['hidden_size']}, {embedding}, "
         f"dropout {network['dropout']:g}{_also(network, LanguageModelConfig(), _REGULARISED)}{about}; "
         f"{model.size:,} parameters",
-        "training": f"{budget}; {training.optimizer}, rate {training.learning_rate:g}, "
+        "training": f"{size:,.9g} {budget}; {training.optimizer}, rate {training.learning_rate:g}, "
         f"{counted(training.batch or 1, 'stream')} of {training.length} steps"
         f"{_also(dump_section(training), TrainingConfig(), ('random_lengths', 'average', 'decayed'))}",
         "machine": f"{measured['device']}, {counted(torch.get_num_threads(), 'thread')}, "
