@@ -138,6 +138,7 @@ def test_evaluation(unrolled: Unrolled, trained: Path, tmp_path: Path) -> None:
         ("text,label\na,1\nb,2\n", ("--unit", "words"), "unit"),
         ("text,label\na,1\nb,2\n", ("--class-weights", "3=2"), "class weight"),
         ("text,label\na,1\nb,2\n", ("--max-length", "0"), "max_length"),
+        ("text,label\na,1\nb,2\n", ("--folds", "2", "--valid", "bad.csv"), "folds are made of all examples"),
     ],
 )
 def test_what_is_wrong_stops_before_anything_is_trained(
