@@ -131,8 +131,7 @@ class Trainer:
         self._position = task.start()
         self._carried: dict[str, torch.Tensor] = {}
         self._without_better = 0
-        self._asked = self._stop = False
-        self._settled = False
+        self._asked = self._stop = self._settled = False
         processes.spread([*self.model.state_dict().values()])
 
     def restore(self, checkpoint: Checkpoint) -> list[str]:

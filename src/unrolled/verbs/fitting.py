@@ -114,7 +114,7 @@ def fit_lm(
     model = task.fit()
     minutes = (time.monotonic() - began) / 60
     lines = "reset" if resets_lines(config, vocabulary) else "carry"
-    settled = replace(config, order=model.order, lines=lines)  # type: ignore[arg-type]
+    settled = replace(config, order=model.order, lines=lines)
     chosen = [what for what, on_valid in _choices(config) if on_valid and len(held_out) > 1]
     configuration = {
         "task": "lm",
