@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -82,6 +82,7 @@ class Kind(ABC):
             and `hidden_size` every task has.
         defaults: fields of `TrainingConfig` whose defaults are others for this task.
         finetuning: options whose defaults are others where training starts from a language model's weights.
+        whole: fields of the section "data" that keep examples back or cut them, with what does not.
         ahead: whether it says what comes next of tables, a horizon long, and not something of each line.
     """
 
@@ -91,6 +92,7 @@ class Kind(ABC):
     sections: ClassVar[dict[str, type[Any]]]
     defaults: ClassVar[dict[str, Any]] = {}
     finetuning: ClassVar[dict[str, Any]] = {}
+    whole: ClassVar[dict[str, Any]] = {}
     ahead: ClassVar[bool] = False
 
     @abstractmethod
@@ -197,7 +199,8 @@ class Kind(ABC):
         told: Progress | None = None,
     ) -> Examples:
         """All the examples of other files than those of a run, to evaluate it on."""
-        return self.prepare(SplitSources(train=sources), options, vocabulary, told).parts["train"]
+        whole = {**options, "data": replace(options["data"], **self.whole)}
+        return self.prepare(SplitSources(train=sources), whole, vocabulary, told).parts["train"]
 
     @abstractmethod
     def summary(self, report: Mapping[str, Any]) -> str:

@@ -34,6 +34,7 @@ class Generate(Kind):
     loss = "nats a symbol"
     sections: ClassVar[dict[str, type[Any]]] = {"data": GroupedConfig, "model": GeneratorConfig}
     defaults: ClassVar[dict[str, Any]] = DEFAULTS
+    whole: ClassVar[dict[str, Any]] = {"hold_out": 0.0}
 
     def prepare(
         self,
@@ -119,17 +120,6 @@ class Generate(Kind):
         parts = {name: cast("GroupedExamples", each) for name, each in prepared.parts.items()}
         symbols = Symbols.from_json(prepared.vocabulary)
         return ngram_report(cast("dict[str, GroupedExamples]", parts), part, symbols, told)
-
-    def all_examples(
-        self,
-        sources: Sequence[Source],
-        options: Options,
-        vocabulary: Mapping[str, Any],
-        told: Progress | None = None,
-    ) -> Examples:
-        # Nothing of other files is held out.
-        data = replace(cast("GroupedConfig", options["data"]), hold_out=0.0)
-        return super().all_examples(sources, {**options, "data": data}, vocabulary, told)
 
     def read_inputs(
         self, sources: Sequence[Source], options: Options, form: str | None = None

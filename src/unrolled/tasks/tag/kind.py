@@ -43,6 +43,7 @@ class Tag(Kind):
     loss = "nats a tag"
     sections: ClassVar[dict[str, type[Any]]] = {"data": TagData, "model": TaggerConfig}
     defaults: ClassVar[dict[str, Any]] = DEFAULTS
+    whole: ClassVar[dict[str, Any]] = {"window": sys.maxsize}
 
     def prepare(
         self,
@@ -109,17 +110,6 @@ class Tag(Kind):
         spans = f"span F1 {report['span_f1']:.4f}, " if "span_f1" in report else ""
         loss = f"{report['loss']:.4f} nats a tag, " if "loss" in report else ""
         return f"{spans}accuracy {report['accuracy']:.4f}, {loss}{report['targets']:,} tags"
-
-    def all_examples(
-        self,
-        sources: Sequence[Source],
-        options: Options,
-        vocabulary: Mapping[str, Any],
-        told: Progress | None = None,
-    ) -> Examples:
-        # What is only read is not cut into pieces.
-        whole = {**options, "data": replace(cast("TagData", options["data"]), window=sys.maxsize)}
-        return super().all_examples(sources, whole, vocabulary, told)
 
     def read_inputs(
         self, sources: Sequence[Source], options: Options, form: str | None = None
