@@ -155,9 +155,11 @@ def test_numbers_that_make_no_sense() -> None:
 
 
 def test_memory_does_not_grow_with_the_text(tmp_path: Path) -> None:
+    import gc
     import tracemalloc
 
     def peak(lines: int) -> int:
+        gc.collect()
         tracemalloc.start()
         pieces = (f"abc {'ab' * (n % 7)}\n" for n in range(lines))
         most_surprising(line_surprises(READER, LETTERS, pieces), top=3, context=2)
@@ -166,4 +168,5 @@ def test_memory_does_not_grow_with_the_text(tmp_path: Path) -> None:
         return used
 
     peak(64)
-    assert peak(2000) < 1.5 * peak(200) + 50_000
+    # To keep 3,800 lines would take over a megabyte. What else the process allocates meanwhile is traced, too.
+    assert peak(4000) < peak(200) + 400_000
