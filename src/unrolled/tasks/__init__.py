@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     import unrolled.data.streams
     import unrolled.kernels.small
 
-__all__ = ["Fittable", "Fitted", "Loss", "Small", "Trainable", "Validation"]
+__all__ = ["Fittable", "Fitted", "Loss", "Select", "Small", "Trainable", "Validation"]
+
+
+Select = Literal["metric", "loss"]
+"""What the best checkpoint is the best by: the task's metric on the validation part, or the loss."""
 
 
 @dataclass(frozen=True, eq=False)

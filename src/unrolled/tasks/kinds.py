@@ -9,12 +9,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from unrolled.data.preparation import Progress
 from unrolled.data.store import Part, SplitSources
 from unrolled.data.text import Source, read_lines
 from unrolled.errors import ConfigurationError, RunError, nearest
+from unrolled.tasks import Select, Validation
 
 if TYPE_CHECKING:
     from unrolled.cells import Equations
@@ -23,10 +24,8 @@ if TYPE_CHECKING:
     from unrolled.tasks.language_model import LanguageModel
     from unrolled.tasks.supervised import Examples, SupervisedModel
 
-__all__ = ["KINDS", "Chosen", "Kind", "Options", "Prepared", "Select", "find_kind", "told_parts"]
+__all__ = ["KINDS", "Chosen", "Kind", "Options", "Prepared", "find_kind", "told_parts"]
 
-Select = Literal["metric", "loss"]
-"""Which checkpoint is the best one."""
 Options = Mapping[str, Any]
 """The sections of a task's options, by name: each a frozen dataclass."""
 
@@ -167,7 +166,6 @@ class Kind(ABC):
             seed: of their order.
             select: whether the best checkpoint is that of the best `measure` or of the lowest loss.
         """
-        from unrolled.tasks import Validation
         from unrolled.tasks.supervised import SupervisedTask
 
         valid, measure = prepared.parts["valid"], self.measure(options, prepared.vocabulary)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from unrolled.errors import ConfigurationError, nearest
+from unrolled.tasks import Select
 
 __all__ = [
     "OF_EXAMPLES",
@@ -17,7 +18,6 @@ __all__ = [
     "Precision",
     "Reduction",
     "Schedule",
-    "Select",
     "TrainingConfig",
 ]
 
@@ -27,7 +27,6 @@ Schedule = Literal["cosine", "slanted", "constant", "falling"]
 Reduction = Literal["mean", "sum"]
 Decayed = Literal["matrices", "all"]
 Average = Literal["none", "triggered", "exponential"]
-Select = Literal["metric", "loss"]
 
 OF_STREAMS = ("length", "random_lengths", "shift", "valid_limit")
 """Fields that say something of a text read in streams only: tasks that learn from examples have none of them."""

@@ -134,7 +134,7 @@ def test_ngrams_beside_the_network_are_of_letters_whatever_it_reads(texts, stret
     assert model.ngrams is not None
     model.ngrams.weight.data.normal_()
     codes, lengths = batch(texts)
-    beside = model(codes, lengths) - model.scores(*model.stretches(codes, lengths))
+    beside = model(codes, lengths) - model.scores(codes, lengths)
     layer = NGrams(2, len(DNA.symbols), 2, 64, placed=placed)
     layer.weight = model.ngrams.weight
     for row, text in zip(beside, texts, strict=True):

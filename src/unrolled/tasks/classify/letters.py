@@ -138,14 +138,13 @@ class LetterClassifier(Classifier):
     def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Letters (B, T) of sequences that end after `lengths` (B,) to logits (B, C)."""
         if self.strands is None:
-            return self._read(x, lengths)
+            return super().forward(x, lengths)
         if self.training:
             turn = torch.rand(len(x), 1, device=x.device) < 0.5
-            return self._read(torch.where(turn, self.strands(x, lengths), x), lengths)
+            return super().forward(torch.where(turn, self.strands(x, lengths), x), lengths)
         one, other = self.strands.in_order(x, lengths)
-        return (self._read(one, lengths) + self._read(other, lengths)) / 2
+        return (super().forward(one, lengths) + super().forward(other, lengths)) / 2
 
-    def _read(self, codes: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        scores = self.scores(*self.stretches(codes, lengths))
-        # N-grams are of the letters themselves, whatever the stretches are that the network reads.
-        return scores if self.ngrams is None else scores + self.ngrams(codes, lengths)
+    def scores(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """What the network, which reads stretches, says of letters (B, T): (B, C), without n-grams of the letters."""
+        return super().scores(*self.stretches(x, lengths))

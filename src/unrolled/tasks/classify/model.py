@@ -149,7 +149,7 @@ class Classifier(SupervisedModel):
         return scores if self.ngrams is None else scores + self.ngrams(x, lengths)
 
     def scores(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """What the network says, without n-grams; see `forward`."""
+        """What the network says, (B, C), without n-grams; see `forward`."""
         y, _ = self.recurrent(self.input_dropout(self._embed(x)), lengths=lengths)
         pooled = self.dropout(self.pooling(y, lengths))
         if self.between is not None:
