@@ -116,6 +116,8 @@ def test_evaluation(unrolled: Unrolled, trained: Path, tmp_path: Path) -> None:
     (tmp_path / "other.csv").write_text("text,label\nabc,First\nxyz,Second\nabx,First\n")
     other = json.loads(unrolled("evaluate", trained, "--on", "other.csv", "--json").out)
     assert other["examples"] == 3
+    twice = unrolled("evaluate", trained, "--on", "other.csv", "--split", "test")
+    assert (twice.status, "leave one of them out" in twice.err) == (2, True)
     (tmp_path / "strange.csv").write_text("text,label\nabc,First\nxyz,Sekond\n")
     strange = unrolled("evaluate", trained, "--on", "strange.csv")
     assert strange.status == 2

@@ -302,7 +302,10 @@ def evaluate(
     run: Annotated[Path, Parameter(help="The directory of a run.")],
     /,
     *,
-    split: Annotated[Literal["train", "valid", "test"], Parameter(help="Which part of the run's text.")] = "valid",
+    split: Annotated[
+        Literal["train", "valid", "test"] | None,
+        Parameter(help="Which part of the run's text or data; valid if not given."),
+    ] = None,
     protocol: Annotated[
         Literal["carried", "windows"], Parameter(help="With all that was read before, or in windows from nothing.")
     ] = "carried",
@@ -332,7 +335,15 @@ def evaluate(
         for name in [*(name for name, is_given in others.items() if is_given), *given(methods)]:
             option = "--" + name.replace("_", "-")
             raise ConfigurationError(f"{option} is of language models", got=str(run), fix=f"leave {option} out")
-        evaluate_task(run, split, checkpoint, device, threads, json, baseline is not None, on=on, picture=picture)
+        if baseline == "ngram":
+            raise ConfigurationError("--baseline ngram is of language models", got=str(run), fix="--baseline classical")
+        if on is not None and split is not None:
+            raise ConfigurationError(
+                "--on and --split both say what to evaluate on", got=f"{on} and {split}", fix="leave one of them out"
+            )
+        evaluate_task(
+            run, split or "valid", checkpoint, device, threads, json, baseline is not None, on=on, picture=picture
+        )
         return
     if on is not None or picture is not None:
         raise ConfigurationError(
@@ -343,9 +354,9 @@ def evaluate(
         model = open_run(run, checkpoint, device=device, threads=threads, listener=screen)
         if baseline is not None or mix:
             classical = None if baseline is None else "ngram"
-            compared(model, split, protocol, window, classical, mix or (), given(methods), json)
+            compared(model, split or "valid", protocol, window, classical, mix or (), given(methods), json)
             return
-        report = model.evaluate(split, protocol, window=window, **given(methods))
+        report = model.evaluate(split or "valid", protocol, window=window, **given(methods))
     print_report(asdict(report), json)
 
 

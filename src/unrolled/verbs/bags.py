@@ -130,7 +130,7 @@ def fit_bag(
 def _about(config: BowConfig, prepared: Prepared) -> str:
     if not len(prepared.parts["valid"].lengths):
         return "bag of n-grams; there is no validation part, so that nothing is chosen"
-    classifier = config.classifier or "logistic regression, naive Bayes or NBSVM"
+    classifier = config.classifier or "logistic regressions, naive Bayes or NBSVM"
     return f"bag of n-grams, {classifier}; what is not given is chosen on the validation part"
 
 

@@ -15,6 +15,7 @@ _ABOUT = {
     "naive-bayes": "Multinomial naive Bayes on n-grams (Manning, Raghavan & Schütze 2008, section 13.2).",
     "logistic": "Logistic regression on n-grams.",
     "nbsvm": "A support vector machine on ratios of naive Bayes, interpolated (Wang & Manning 2012, section 2.3).",
+    "nb-logistic": "Logistic regression on ratios of naive Bayes (Mesnil et al. 2014, section 2.3).",
     "mlp": "A perceptron with one hidden layer on n-grams.",
     "ridge": "Ridge regression on n-grams.",
 }
@@ -32,6 +33,11 @@ _EQUATIONS = {
         "r = ln((p / |p|) / (q / |q|)),   p, q = a + counts of the class and of all others",
         "w' = (1 - beta) |w| / F + beta w,   w, b = argmin w^2 / 2 + C sum of max(0, 1 - y (w (r x) + b))^2",
     ],
+    "nb-logistic": [
+        "p(y | x) = exp(s_y / T) / sum of exp(s / T),   s_y = w (r x) + b",
+        "r = ln((p / |p|) / (q / |q|)),   p, q = a + counts of the class and of all others",
+        "w, b = argmin w^2 / 2 + C sum of ln(1 + exp(-y (w (r x) + b)))",
+    ],
     "mlp": ["p(y | x) = softmax(W_2 max(0, W_1 x + b_1) + b_2)"],
     "ridge": ["y = w x + b,   w, b = argmin |w|^2 / C + sum of (y - w x - b)^2"],
 }
@@ -48,6 +54,10 @@ W, b &= \arg\min \tfrac{1}{2}\lVert W \rVert^2 - C \sum_i \ln p(y_i \mid x_i)
 r &= \ln \frac{p / \lVert p \rVert_1}{q / \lVert q \rVert_1} \\
 w' &= (1 - \beta) \frac{\lVert w \rVert_1}{F} + \beta w \\
 w, b &= \arg\min \tfrac{1}{2}\lVert w \rVert^2 + C \sum_i \max(0, 1 - y_i (w \cdot (r \circ x_i) + b))^2
+\end{aligned}""",
+    "nb-logistic": r"""\begin{aligned}
+r &= \ln \frac{p / \lVert p \rVert_1}{q / \lVert q \rVert_1} \\
+w, b &= \arg\min \tfrac{1}{2}\lVert w \rVert^2 + C \sum_i \ln(1 + \exp(-y_i (w \cdot (r \circ x_i) + b)))
 \end{aligned}""",
     "mlp": r"p(y \mid x) = \operatorname{softmax}(W_2 \max(0, W_1 x + b_1) + b_2)",
     "ridge": r"w, b = \arg\min \lVert w \rVert^2 / C + \sum_i (y_i - w \cdot x_i - b)^2",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.svm import LinearSVC
 
@@ -69,6 +70,23 @@ def test_nbsvm_beside_its_equations() -> None:
     np.testing.assert_allclose(np.log(found[:, 1] / found[:, 0]), scores, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+def test_logistic_regression_on_ratios_beside_its_equations(classes: int) -> None:
+    train, test = reviews(80, 3, classes), reviews(30, 4, classes)
+    found = BowTask(train, NONE, "softmax", fixed("nb-logistic", cost=0.3, added=0.5)).fit().answers(test.texts)
+    rows, others = (np.asarray(table.todense()) for table in table_of(train, test))  # type: ignore[attr-defined]
+    scores = np.zeros((30, classes))
+    for c in range(classes) if classes > 2 else [1]:
+        p, q = (0.5 + rows[(train.targets == c) == side].sum(0) for side in (True, False))
+        r = np.log((p / p.sum()) / (q / q.sum()))
+        # Its intercept is a feature that is always 1, and held down like any other weight.
+        one = np.ones((len(rows), 1))
+        model = LogisticRegression(C=0.3, fit_intercept=False, tol=1e-8, max_iter=10_000)
+        model.fit(np.concatenate([r * rows, one], 1), train.targets == c)
+        scores[:, c] = np.concatenate([r * others, one[:30]], 1) @ model.coef_[0]
+    np.testing.assert_allclose(found, softmax(scores, 1), atol=1e-3)
+
+
 def test_nbsvm_of_two_classes_is_the_same_seen_from_either() -> None:
     train, test = reviews(80, 3), reviews(30, 4)
     turned = Texts(train.texts, 1 - train.targets)
@@ -78,7 +96,7 @@ def test_nbsvm_of_two_classes_is_the_same_seen_from_either() -> None:
     assert (one.argmax(1) == 1 - two.argmax(1)).mean() > 0.9
 
 
-@pytest.mark.parametrize("classifier", ["logistic", "naive-bayes", "nbsvm", "mlp"])
+@pytest.mark.parametrize("classifier", ["logistic", "naive-bayes", "nbsvm", "nb-logistic", "mlp"])
 @pytest.mark.parametrize("classes", [2, 3])
 def test_each_learns(classifier: str, classes: int) -> None:
     train, valid, test = (reviews(count, seed, classes) for count, seed in ((200, 1), (40, 2), (60, 3)))
@@ -109,7 +127,7 @@ def test_the_search_looks_at_every_axis() -> None:
     assert heard == task.tried
     settings = [tried.setting for tried in heard]
     assert len(set(settings)) == len(settings)
-    assert {setting.classifier for setting in settings} == {"logistic", "naive-bayes", "nbsvm"}
+    assert {setting.classifier for setting in settings} == {"logistic", "naive-bayes", "nbsvm", "nb-logistic"}
     assert {setting.weighting for setting in settings} == {"tfidf", "binary", "counts"}
     assert {setting.tokens for setting in settings} == {"words", "marks"}
     assert {(s.word_ngrams, s.char_ngrams) for s in settings} > {("1", "0"), ("1-3", "0"), ("0", "1-5"), ("1-2", "1-5")}

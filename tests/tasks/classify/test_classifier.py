@@ -53,6 +53,8 @@ TARGETS: dict[Target, torch.Tensor] = {
         {"inputs": 4, "embedding_size": 0},
         {"inputs": 4, "embedding_size": 4, "layers": 2, "residual": True, "bidirectional": False},
         {"mogrifier": 2, "embedding_size": 6, "bidirectional": False},
+        {"above": 3, "bidirectional": False},
+        {"above": 5, "embedding_size": 0, "pooling": "attention"},
     ],
     ids=str,
 )
@@ -116,6 +118,19 @@ def test_symbols_as_they_are_are_vectors_of_a_one() -> None:
     twin.load_state_dict({**weights, "embedding.weight": twin.embedding.weight.data})
     batch = draw(plain, TARGETS["class"])
     torch.testing.assert_close(plain(batch.x, LENGTHS), twin(batch.x, LENGTHS))
+
+
+def test_the_layer_above_reads_outputs_and_vectors_side_by_side() -> None:
+    model = make(above=5, bidirectional=False, pooling="last").eval()
+    assert model.above is not None
+    assert model.embedding is not None
+    x = torch.randint(0, 11, (2, 7))
+    vectors = model.embedding(x)
+    outputs, _ = model.recurrent(vectors)
+    even = [(part - part.mean(-1, True)) / part.std(-1, correction=0, keepdim=True) for part in (outputs, vectors)]
+    y, _ = model.above(0.3 * torch.cat(even, -1))
+    wanted = model.output(torch.cat([y[:, -1, :5], y[:, 0, 5:]], -1))
+    torch.testing.assert_close(model(x, torch.tensor([7, 7])), wanted, rtol=1e-3, atol=1e-3)
 
 
 def test_words_that_are_dropped_are_read_as_unknown() -> None:

@@ -8,6 +8,9 @@ p, q the counts plus a of a class and of all others,
     x = r f, and w, b of a support vector machine with squared hinge loss on x
     w' = (1 - beta) |w| / F + beta w        (|w| is the sum of absolute values)
 
+Logistic regression on the same x, nothing interpolated, is what Mesnil et al. 2014 have (Ensemble of generative and
+discriminative techniques for sentiment analysis of movie reviews, section 2.3).
+
 Several classes: one against the rest each, the highest score wins.
 
 Axes: n texts, F features, C classes.
@@ -72,7 +75,7 @@ def fit_layers(
         link: from scores to answers.
         held_out: rows and targets by which a perceptron knows when to stop.
     """
-    cost, added, mixed = config.cost or 1.0, config.added or 1.0, _mixed(config)
+    cost, added = config.cost or 1.0, config.added or 1.0
     with warnings.catch_warnings():
         # Where an optimiser stops before its tolerance, the validation part judges what it has.
         from sklearn.exceptions import ConvergenceWarning
@@ -86,13 +89,9 @@ def fit_layers(
             return [_naive_bayes(table, targets, added)]
         if config.classifier == "logistic":
             return [_logistic(table, targets, cost)]
-        if config.classifier == "nbsvm":
-            return [_nbsvm(table, targets, cost, added, mixed)]
+        if config.classifier in ("nbsvm", "nb-logistic"):
+            return [_of_ratios(config, table, targets, cost, added)]
         return _perceptron(table, targets, config.hidden_units, held_out)
-
-
-def _mixed(config: BowConfig) -> float:
-    return _INTERPOLATION if config.interpolation is None else config.interpolation
 
 
 def _naive_bayes(table: Any, targets: npt.NDArray[Any], added: float) -> Layer:
@@ -109,24 +108,30 @@ def _logistic(table: Any, targets: npt.NDArray[Any], cost: float) -> Layer:
     return _two_columns(np.ascontiguousarray(found.coef_.T), found.intercept_.astype(np.float64))
 
 
-def _nbsvm(table: Any, targets: npt.NDArray[Any], cost: float, added: float, interpolation: float) -> Layer:
+def _of_ratios(config: BowConfig, table: Any, targets: npt.NDArray[Any], cost: float, added: float) -> Layer:
+    """Linear models on features that are multiplied with the ratios of naive Bayes."""
     classes = int(targets.max()) + 1
     # Of two classes one is enough: the other has the opposite ratios.
     chosen = [1] if classes == 2 else range(classes)
-    pairs = [_against_the_rest(table, targets == c, cost, added, interpolation) for c in chosen]
+    pairs = [_against_the_rest(config, table, targets == c, cost, added) for c in chosen]
     return _two_columns(np.stack([weight for weight, _ in pairs], 1), np.array([bias for _, bias in pairs]))
 
 
 def _against_the_rest(
-    table: Any, positive: npt.NDArray[np.bool_], cost: float, added: float, interpolation: float
+    config: BowConfig, table: Any, positive: npt.NDArray[np.bool_], cost: float, added: float
 ) -> tuple[_Floats, float]:
     """Weights (F,) on the features themselves, and the bias."""
+    from sklearn.linear_model import LogisticRegression
     from sklearn.svm import LinearSVC
 
     p, q = (added + np.asarray(table[np.flatnonzero(part)].sum(0)).ravel() for part in (positive, ~positive))
     ratios = np.log(p / p.sum()) - np.log(q / q.sum())
     scaled = table.copy()
     scaled.data = table.data * ratios[table.indices]
+    if config.classifier == "nb-logistic":
+        found = LogisticRegression(C=cost, solver="liblinear", max_iter=_ROUNDS).fit(scaled, positive)
+        return ratios * found.coef_.ravel(), float(found.intercept_[0])
+    interpolation = _INTERPOLATION if config.interpolation is None else config.interpolation
     found = LinearSVC(C=cost, random_state=0, max_iter=_ROUNDS).fit(scaled, positive)
     weight = found.coef_.ravel()
     mixed = (1 - interpolation) * np.abs(weight).mean() + interpolation * weight
@@ -147,8 +152,8 @@ def _side_by_side(config: BowConfig, table: Any, positive: npt.NDArray[np.bool_]
     targets = positive.astype(np.int64)
     if config.classifier == "naive-bayes":
         return _naive_bayes(table, targets, added)
-    if config.classifier == "nbsvm":
-        return _nbsvm(table, targets, cost, added, _mixed(config))
+    if config.classifier in ("nbsvm", "nb-logistic"):
+        return _of_ratios(config, table, targets, cost, added)
     return _logistic(table, targets, cost)
 
 

@@ -10,7 +10,7 @@ from unrolled.errors import ConfigurationError
 
 __all__ = ["MOST", "BowConfig", "Classifier", "Tokens", "Weighting", "read_orders"]
 
-Classifier = Literal["naive-bayes", "logistic", "nbsvm", "mlp", "ridge"]
+Classifier = Literal["naive-bayes", "logistic", "nbsvm", "nb-logistic", "mlp", "ridge"]
 Weighting = Literal["counts", "binary", "tfidf"]
 Tokens = Literal["words", "marks", "space"]
 MOST = 10
@@ -24,8 +24,8 @@ class BowConfig:
     """A bag of n-grams and what is fitted to it. What is not given is chosen on the validation part.
 
     Attributes:
-        classifier: "naive-bayes", "logistic", "nbsvm" or "mlp"; the best of the first three if not given; for numbers
-            always "ridge".
+        classifier: "naive-bayes", "logistic", "nbsvm", "nb-logistic" or "mlp"; the best of all but "mlp" if not given;
+            for numbers always "ridge".
         weighting: what an n-gram of a text counts: "counts" how often it stands there, "binary" whether it does,
             "tfidf" more the fewer texts have it, rows of length 1.
         word_ngrams: words of the shortest and of the longest n-gram, such as 1-2; 0 for none.
@@ -36,9 +36,9 @@ class BowConfig:
         edges: whether begin and end of a text count as characters.
         fewest_texts: n-grams that fewer training texts have are left out.
         most_ngrams: only so many are kept, those that most texts have; for mlp 20,000 if not given.
-        cost: of errors against large weights, C of logistic regression and of the support vector machine, 1/alpha of
+        cost: of errors against large weights, C of logistic regressions and of the support vector machine, 1/alpha of
             ridge.
-        added: to every count, by naive Bayes and for the ratios of nbsvm.
+        added: to every count, by naive Bayes and for the ratios of nbsvm and nb-logistic.
         interpolation: of nbsvm, 0 for its ratios alone and 1 for its support vector machine alone; 0.25 where there is
             no validation part.
         hidden_units: of mlp.

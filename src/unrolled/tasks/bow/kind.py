@@ -173,7 +173,7 @@ class Bow(LabelledKind):
     def opponent(
         self, prepared: Prepared, part: Part, options: Options, told: Callable[[str], None] | None = None
     ) -> dict[str, Any]:
-        """The best of logistic regression, naive Bayes and NBSVM on n-grams (for numbers, of ridge regressions)."""
+        """The best of logistic regressions, naive Bayes and NBSVM on n-grams (for numbers, of ridge regressions)."""
         data = cast("LabelledConfig", options["data"])
         task = self.fitting(prepared, data, BowConfig(), told=lambda tried: told and told(tried.result), doing=told)
         bag, best = task.fit(), task.chosen

@@ -31,14 +31,15 @@ _PERCEPTRON = 20_000  # n-grams of a perceptron
 _WORDS, _CHARACTERS, _BOTH = ("1-2", "1", "1-3"), ("1-4", "1-3", "1-5", "1-6"), ("1-2", "1-5")
 
 _FOR: dict[Link, tuple[Classifier, ...]] = {
-    "softmax": ("logistic", "naive-bayes", "nbsvm"),
-    "sigmoid": ("logistic", "naive-bayes", "nbsvm"),
+    "softmax": ("logistic", "naive-bayes", "nbsvm", "nb-logistic"),
+    "sigmoid": ("logistic", "naive-bayes", "nbsvm", "nb-logistic"),
     "identity": ("ridge",),
 }
 _WEIGHTINGS: dict[str, tuple[Weighting, ...]] = {
     "logistic": ("tfidf", "binary", "counts"),
     "naive-bayes": ("binary", "counts"),
     "nbsvm": ("binary",),
+    "nb-logistic": ("binary",),
     "mlp": ("tfidf", "binary"),
     "ridge": ("tfidf", "binary", "counts"),
 }
@@ -46,10 +47,11 @@ _WEIGHTINGS: dict[str, tuple[Weighting, ...]] = {
 _COSTS: dict[str, dict[str, float]] = {
     "logistic": {"tfidf": 10.0, "binary": 1.0, "counts": 1.0},
     "nbsvm": dict.fromkeys(get_args(Weighting), 1.0),
+    "nb-logistic": dict.fromkeys(get_args(Weighting), 1.0),
     "ridge": dict.fromkeys(get_args(Weighting), 1.0),
 }
 _INTERPOLATIONS = (0.25, 0.5, 1.0)
-_ADDED = {"naive-bayes": 0.316, "nbsvm": 1.0}
+_ADDED = {"naive-bayes": 0.316, "nbsvm": 1.0, "nb-logistic": 1.0}
 
 
 class BowTask:

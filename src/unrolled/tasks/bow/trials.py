@@ -82,7 +82,7 @@ class Tried:
             parts.append(f"{setting.word_ngrams} words{cut}")
         if setting.char_ngrams not in (None, "0"):
             parts.append(f"{setting.char_ngrams} characters")
-        if setting.classifier in ("naive-bayes", "nbsvm"):
+        if setting.classifier in ("naive-bayes", "nbsvm", "nb-logistic"):
             numbers.append(f"added {setting.added:.4g}")
         if setting.classifier not in ("naive-bayes", "mlp"):
             numbers.append(f"C {setting.cost:.4g}")

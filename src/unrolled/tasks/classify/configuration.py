@@ -13,13 +13,15 @@ __all__ = ["DEFAULTS", "FINETUNING", "ClassifierConfig"]
 FINETUNING: dict[str, Any] = {
     "schedule": "slanted",
     "warmup": 0.1,
-    "learning_rate": 0.01,
-    "layer_decay": 0.7,
-    "unfreeze": 0.05,
+    "learning_rate": 0.006,
+    "layer_decay": 0.2,
+    "unfreeze": 0.4,
     "input_dropout": 0.2,
+    "above": 96,
 }
-"""Options whose defaults are others where training starts from a language model's weights: as Howard & Ruder 2018 have
-it, but lower layers less slowly, which small models want."""
+"""Options whose defaults are others where training starts from a language model's weights: schedule, rates by layer and
+gradual unfreezing as Howard & Ruder 2018 have them, under a new layer that reads the model's states as Peters et al.
+2018 do. The states of a small language model say too little of a label by themselves, and are slow to learn it."""
 DEFAULTS: dict[str, Any] = {
     "epochs": 12.0,
     "clip_norm": 1.0,
@@ -44,6 +46,9 @@ class ClassifierConfig:
         bidirectional: read each sequence forward and backward.
         pooling: how the outputs over time become one vector: last (after the whole sequence, in each direction), mean,
             max or attention (learned weights), or several with + between them, as mean+max+last.
+        above: units, in each direction, of one more layer above the others, which reads their outputs and the
+            embedding's vectors side by side, each brought to the same size. With weights of a language model below it
+            is what reads these (Peters et al. 2018, section 3.3); 0 has none.
         between: units of a layer with relu between pooling and output; 0 has none.
         dropout: probability with which a unit is dropped between layers and before the output, while training.
         variational: drop the same units at every time step of a sequence (Gal & Ghahramani 2016).
@@ -79,6 +84,7 @@ class ClassifierConfig:
     embedding_std: float | None = None
     bidirectional: bool = True
     pooling: str = "mean+max+last"
+    above: int = 0
     between: int = 0
     dropout: float | None = None
     variational: bool = False
@@ -191,6 +197,7 @@ _LEAST = {
     "hidden_size": 1,
     "last_size": 1,
     "embedding_size": 0,
+    "above": 0,
     "between": 0,
     "mogrifier": 0,
     "ngrams": 0,

@@ -24,6 +24,7 @@ __all__ = ["Classifier", "LabelledBatch", "Target"]
 Target = Literal["class", "labels", "number"]
 
 _HIDDEN = 128
+_QUIET = 0.3  # the standard deviation of what the layer above the others reads
 _REGULARISED = (
     *("variational", "input_dropout", "layer_dropout", "output_dropout", "embedding_dropout", "word_dropout"),
     *("weight_drop", "mogrifier", "residual", "label_smoothing", "class_weights"),
@@ -106,7 +107,14 @@ class Classifier(SupervisedModel):
             residual=config.residual,
             bidirectional=config.bidirectional,
         )
-        self.pooling = Pooling(config.pooling, self.recurrent.output_size, bidirectional=config.bidirectional)
+        top, both = self.recurrent, config.bidirectional
+        self.above: Recurrent | None = None
+        if config.above:
+            vectors = self.width if self.embedding is not None else 0
+            read = top.output_size + vectors
+            self.above = Recurrent(equations, read, config.above, 1, weight_drop=config.weight_drop, bidirectional=True)
+            top, both = self.above, True
+        self.pooling = Pooling(config.pooling, top.output_size, bidirectional=both)
         self.between = torch.nn.Linear(self.pooling.output_size, config.between) if config.between else None
         self.output = torch.nn.Linear(config.between or self.pooling.output_size, classes)
         self.ngrams: NGrams | None = None
@@ -130,10 +138,14 @@ class Classifier(SupervisedModel):
                 part.reset_parameters()  # type: ignore[operator]
         if isinstance(self.embedding, torch.nn.Embedding):
             torch.nn.init.normal_(self.embedding.weight, std=_either(self.config.embedding_std, 1.0))
-        self.recurrent.reset_parameters()
+        for layers in (self.recurrent, self.above):
+            if layers is not None:
+                layers.reset_parameters()
 
     def use(self, kernel: Kernel | None) -> None:
-        self.recurrent.use(kernel)
+        for layers in (self.recurrent, self.above):
+            if layers is not None:
+                layers.use(kernel)
 
     def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Logits, or the standardised number, of each sequence.
@@ -150,7 +162,13 @@ class Classifier(SupervisedModel):
 
     def scores(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """What the network says, (B, C), without n-grams; see `forward`."""
-        y, _ = self.recurrent(self.input_dropout(self._embed(x)), lengths=lengths)
+        vectors = self._embed(x)
+        y, _ = self.recurrent(self.input_dropout(vectors), lengths=lengths)
+        if self.above is not None:
+            read = [y] if self.embedding is None else [y, vectors]
+            # A language model's vectors and outputs may be of any size; those of rare words are not to be the loudest.
+            even = [_QUIET * torch.nn.functional.layer_norm(part, part.shape[-1:]) for part in read]
+            y, _ = self.above(self.input_dropout(torch.cat(even, -1)), lengths=lengths)
         pooled = self.dropout(self.pooling(y, lengths))
         if self.between is not None:
             pooled = self.dropout(torch.relu(self.between(pooled)))
@@ -211,8 +229,10 @@ class Classifier(SupervisedModel):
         by_place = " by place" if config.ngram_places else ""
         between = f", n-grams up to {config.ngrams}{by_place} beside" if config.ngrams else ""
         between += f", {config.between} units between" if config.between else ""
+        above = f", {config.above} in both directions above" if config.above else ""
+        layers = f"{self.equations.name} {config.layers}x{self.recurrent.hidden_size}{both}{above}"
         return (
-            f"{self.equations.name} {config.layers}x{self.recurrent.hidden_size}{both}, {read}, {config.pooling} over "
+            f"{layers}, {read}, {config.pooling} over "
             f"time{between}, dropout {config.dropout or 0:g}{self._also()}; {self.size:,} parameters"
         )
 
