@@ -38,6 +38,15 @@ def test_a_bag_of_words_from_end_to_end(unrolled: Callable[..., Any], reviews: P
     value = json.loads(unrolled("evaluate", "runs/bag", "--baseline", "--json").out)
     assert value["beside"][0]["accuracy"] == 1
     assert unrolled("resume", "runs/bag").status == 2
+    other = unrolled("train", "classify", reviews, "--model", "bow", "--classifier", "logistic", "--run", "runs/other")
+    assert other.status == 0, other.err
+    both = unrolled("evaluate", "runs/bag", "--mix", "runs/other", "--split", "test")
+    assert "beside it: mixture: " in both.out, both.err
+    value = json.loads(unrolled("evaluate", "runs/bag", "--mix", "runs/other", "--json").out)
+    assert [sorted({"run", "mixture"} & each.keys()) for each in value["beside"]] == [["run"], ["mixture"]]
+    mixed = unrolled("predict", "runs/bag", tmp_path / "new.txt", "--mix", "runs/other")
+    assert [json.loads(line)["label"] for line in mixed.out.splitlines()] == ["good", "bad"]
+    assert unrolled("evaluate", "runs/bag", "--mix", "runs/bag").status == 2
 
 
 def test_json(unrolled: Callable[..., Any], reviews: Path) -> None:

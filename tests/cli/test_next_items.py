@@ -43,15 +43,11 @@ def test_what_comes_next_from_end_to_end(unrolled: Callable[..., Any], tmp_path:
     picture = unrolled("evaluate", "runs/shop", "--picture", "a.png")
     assert picture.status == 2
     assert "leave --picture out" in picture.err
-    for wrong in (
-        ("--protocol", "windows"),
-        ("--dynamic", "rms"),
-        ("--cache", "500"),
-        ("--mix", "ngram"),
-        ("--baseline", "ngram"),
-    ):
+    for wrong in (("--protocol", "windows"), ("--dynamic", "rms"), ("--cache", "500"), ("--baseline", "ngram")):
         refused = unrolled("evaluate", "runs/shop", *wrong)
         assert (refused.status, wrong[0] in refused.err, "of language models" in refused.err) == (2, True, True)
+    mixed = unrolled("evaluate", "runs/shop", "--mix", "runs/shop")
+    assert (mixed.status, "labels are mixed" in mixed.err) == (2, True)
 
 
 def test_the_demo(unrolled: Callable[..., Any]) -> None:

@@ -44,8 +44,8 @@ _Precision = Annotated[
 _Mix = Annotated[
     list[str] | None,
     Parameter(
-        help="Another run of the same symbols, or ngram to fit one: mixed with this one, weights found on valid; can "
-        "be given several times.",
+        help="Another run of the same symbols or labels, or ngram to fit one: mixed with this one, weights found on "
+        "valid; can be given several times.",
         negative="",
     ),
 ]
@@ -331,7 +331,7 @@ def evaluate(
     from unrolled.verbs.using import open_run
 
     if learns_from_examples(Run.open(run)):
-        others = {"protocol": protocol != "carried", "window": window is not None, "mix": bool(mix)}
+        others = {"protocol": protocol != "carried", "window": window is not None}
         for name in [*(name for name, is_given in others.items() if is_given), *given(methods)]:
             option = "--" + name.replace("_", "-")
             raise ConfigurationError(f"{option} is of language models", got=str(run), fix=f"leave {option} out")
@@ -342,7 +342,16 @@ def evaluate(
                 "--on and --split both say what to evaluate on", got=f"{on} and {split}", fix="leave one of them out"
             )
         evaluate_task(
-            run, split or "valid", checkpoint, device, threads, json, baseline is not None, on=on, picture=picture
+            run,
+            split or "valid",
+            checkpoint,
+            device,
+            threads,
+            json,
+            baseline is not None,
+            on=on,
+            mix=mix or (),
+            picture=picture,
         )
         return
     if on is not None or picture is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json as json_module
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -90,6 +90,14 @@ def predict(
         Parameter(help="How many labels or items, the likeliest; all labels, or ten items, if not given."),
     ] = None,
     checkpoint: Annotated[str, Parameter(help="best, last, or the step of a checkpoint.")] = "best",
+    mix: Annotated[
+        list[str] | None,
+        Parameter(
+            help="Another run of the same labels, mixed with this one, weights found on valid; can be given several "
+            "times.",
+            negative="",
+        ),
+    ] = None,
     conll: Annotated[
         bool, Parameter(help="Of a tagger: write CoNLL with the tags put in, not JSON lines.", negative="")
     ] = False,
@@ -104,7 +112,7 @@ def predict(
         raise ConfigurationError("top is a number of labels", expected="at least 1", got=str(top))
     with Screen(quiet=True) as screen:
         opened = open_task(run, checkpoint, device=device, threads=threads, listener=screen)
-        _check_options(opened.kind.name, top=top, form=form, conll=conll, json=json)
+        _check_options(opened.kind.name, top=top, form=form, mix=mix, conll=conll, json=json)
         if opened.kind.ahead:
             from unrolled.cli.forecasting import predict_ahead
 
@@ -123,13 +131,25 @@ def predict(
             from unrolled.tasks.events.kind import Next
 
             cast("Next", opened.kind).shown = top
-        items = (_cut(found, top) for found in opened.predict_file(file, form))
+        source: Any = opened
+        if mix:
+            from unrolled.verbs.mixing import mix_tasks
+
+            source = mix_tasks(opened, mix, threads=threads)
+        items = (_cut(found, top) for found in source.predict_file(file, form))
         if json:
             about = {"run": str(run), "task": opened.kind.name, "checkpoint": opened.step}
             print_json({**about, "items": list(items)})
             return
         for found in items:
             sys.stdout.write(json_module.dumps(finite(found), ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _named(report: Mapping[str, Any]) -> str:
+    """What a report beside that of a run is of."""
+    if "mixture" in report:
+        return "mixture: " + " + ".join(f"{weight:.3f} {name}" for name, weight in report["mixture"].items())
+    return str(report.get("opponent") or f"{report['run']}, checkpoint {report['checkpoint']}")
 
 
 def _cut(found: dict[str, Any], top: int | None) -> dict[str, Any]:
@@ -140,11 +160,14 @@ def _cut(found: dict[str, Any], top: int | None) -> dict[str, Any]:
     return {**found, "probabilities": dict(itertools.islice(shares.items(), top))}
 
 
-def _check_options(task: str, *, top: int | None, form: str | None, conll: bool, json: bool) -> None:
+def _check_options(
+    task: str, *, top: int | None, form: str | None, mix: Sequence[str] | None, conll: bool, json: bool
+) -> None:
     """Raise a `ConfigurationError` where `predict` is given an option that its task does not have."""
     for option, is_given, tasks in (
         ("--top", top is not None, ("classify", "generate", "next")),
         ("--format", form is not None, ("classify", "generate", "next", "tag")),
+        ("--mix", bool(mix), ("classify",)),
         ("--conll", conll, ("tag",)),
     ):
         if is_given and task not in tasks:
@@ -165,9 +188,10 @@ def evaluate_task(
     baseline: bool = False,
     *,
     on: str | None = None,
+    mix: Sequence[str] = (),
     picture: Path | None = None,
 ) -> None:
-    """The metrics of a run on a part of its own data or on a file, and those of the classical opponent beside."""
+    """The metrics of a run on a part of its own data or on a file, with the classical opponent or other runs beside."""
     from unrolled.verbs.supervised import open_task
 
     with Screen() as screen:
@@ -185,17 +209,26 @@ def evaluate_task(
             raise ConfigurationError(
                 "the opponent is fitted to the data of the run", fix="leave --baseline or --on out"
             )
-        report = opened.evaluate(split) if on is None else opened.evaluate_file(on)
-        beside = opened.opponent(split) if baseline else None
+        if mix:
+            from unrolled.verbs.mixing import mix_tasks
+
+            mixed = mix_tasks(opened, mix, threads=threads)
+            report, *beside = mixed.evaluate(split) if on is None else mixed.evaluate_file(on)
+            confused = beside[-1]
+        else:
+            report = confused = opened.evaluate(split) if on is None else opened.evaluate_file(on)
+            beside = []
+        if baseline:
+            beside.append(opened.opponent(split))
     if json:
-        print_json({"run": str(run), **report, **({} if beside is None else {"beside": [beside]})})
+        print_json({"run": str(run), **report, **({"beside": beside} if beside else {})})
     else:
         print(f"{report['split']}, checkpoint {report['checkpoint']}\n  {opened.kind.summary(report)}")
-        if beside is not None:
-            print(f"beside it: {beside['opponent']}\n  {opened.kind.summary(beside)}")
+        for other in beside:
+            print(f"beside it: {_named(other)}\n  {opened.kind.summary(other)}")
     if shown is not None:
         module, _, function = shown.partition(":")
-        getattr(import_module(module), function)(report, picture, json)
+        getattr(import_module(module), function)(confused, picture, json)
 
 
 _SHOWN = {

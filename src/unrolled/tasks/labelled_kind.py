@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, cast
+
+import numpy as np
+import numpy.typing as npt
 
 from unrolled.data.labelled import read_unlabelled
 from unrolled.data.labelled_configuration import LabelledConfig
 from unrolled.data.text import Source
 from unrolled.tasks.kinds import Kind, Options
+from unrolled.tasks.labelled_answers import describe, summarise
+from unrolled.tasks.supervised import Examples, SupervisedModel
 
 __all__ = ["LabelledKind"]
 
@@ -22,3 +28,32 @@ class LabelledKind(Kind):
         self, sources: Sequence[Source], options: Options, form: str | None = None
     ) -> Iterator[tuple[dict[str, Any], Any]]:
         return read_unlabelled(sources, cast("LabelledConfig", options["data"]), form)
+
+    @abstractmethod
+    def say(
+        self,
+        model: SupervisedModel,
+        examples: Examples,
+        vocabulary: Mapping[str, Any],
+        told: Callable[[int, int], None] | None = None,
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any]]:
+        """What a model says of examples, and what is true of them.
+
+        Returns:
+            (n, C) probabilities of labels in the order of `vocabulary["labels"]`, or (n, 1) numbers; and (n,) classes,
+            (n, C) whether a label is there, or (n,) numbers.
+        """
+
+    def evaluate(
+        self,
+        model: SupervisedModel,
+        examples: Examples,
+        options: Options,
+        vocabulary: Mapping[str, Any],
+        told: Callable[[int, int], None] | None = None,
+    ) -> dict[str, Any]:
+        found, truth = self.say(model, examples, vocabulary, told)
+        return describe(found, truth, vocabulary["target"], vocabulary["labels"])
+
+    def summary(self, report: Mapping[str, Any]) -> str:
+        return summarise(report)

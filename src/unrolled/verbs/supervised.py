@@ -227,9 +227,12 @@ class OpenedTask:
             RunError: the data is gone or has changed.
             ConfigurationError: the part is empty.
         """
-        sources = find_data(self.run)
-        prepared = self.kind.prepare(sources, self.options, self.run.vocabulary, self.listener.preparing)
-        return self._report(_part(prepared, split), split)
+        return self._report(self.examples(split), split)
+
+    def examples(self, split: Part) -> Examples:
+        """A part of the run's own data; for errors see `evaluate`."""
+        prepared = self.kind.prepare(find_data(self.run), self.options, self.run.vocabulary, self.listener.preparing)
+        return _part(prepared, split)
 
     def evaluate_file(self, name: str) -> dict[str, Any]:
         """The metrics on other data in the same format: a file, directory or glob.
@@ -237,12 +240,16 @@ class OpenedTask:
         Raises:
             DataError: it is not in that format, or holds no example.
         """
+        return self._report(self.examples_of_file(name), name)
+
+    def examples_of_file(self, name: str) -> Examples:
+        """Other data in the same format; for errors see `evaluate_file`."""
         told = self.listener.preparing
         examples = self.kind.all_examples(find_sources([name]), self.options, self.run.vocabulary, told)
         if not len(examples.lengths):
             expected = "at least one; of a series as many steps as a window and its horizon have"
             raise DataError("there are no examples", expected=expected, where=name)
-        return self._report(examples, name)
+        return examples
 
     def _report(self, examples: Examples, called: str) -> dict[str, Any]:
         found = self.kind.evaluate(self.model, examples, self.options, self.run.vocabulary, self.listener.reading)

@@ -12,7 +12,7 @@ from unrolled.cells import find_cell
 from unrolled.data.labelled_configuration import LabelledConfig
 from unrolled.data.store import SplitSources
 from unrolled.errors import DataError, RunError
-from unrolled.tasks.classify.answers import answers, describe, summarise
+from unrolled.tasks.classify.answers import answers, probabilities
 from unrolled.tasks.classify.configuration import ClassifierConfig
 from unrolled.tasks.classify.examples import Schema, prepare
 from unrolled.tasks.classify.kind import Classify
@@ -90,14 +90,17 @@ def test_answers_are_those_of_each_alone(tmp_path: Path, target: Any) -> None:
         else:
             assert answer["probabilities"] == pytest.approx(alone["probabilities"], abs=1e-6)
     report = Classify().evaluate(model, prepared.parts["test"], options, prepared.vocabulary)
-    assert f"{report['examples']:,} examples" in summarise(report)
+    assert f"{report['examples']:,} examples" in Classify().summary(report)
     assert report["loss"] > 0
 
 
 def test_reports_are_of_the_true_scale(tmp_path: Path) -> None:
-    numbers = prepare(table(tmp_path / "n.csv", [10, 20, 60]), LabelledConfig(target="number"))
-    schema = Schema.read(numbers.vocabulary)
-    truth = schema.truth([10.0, 20.0])
-    report = describe(truth[:, None] + 0.1, truth, schema)
-    assert report["mae"] == pytest.approx(0.1 * schema.deviation)
-    assert report["loss"] == pytest.approx(0.005)
+    prepared = prepare(table(tmp_path / "n.csv", [10, 20, 60]), LabelledConfig(target="number"))
+    schema, kind, test = Schema.read(prepared.vocabulary), Classify(), prepared.parts["test"]
+    config = ClassifierConfig(hidden_size=5, embedding_size=3)
+    options = {"data": LabelledConfig(target="number"), "model": config, "reading": ReadingConfig()}
+    model: Any = kind.build(find_cell("gru"), options, prepared.vocabulary).eval()
+    report = kind.evaluate(model, test, options, prepared.vocabulary)
+    errors = probabilities(model, test)[:, 0] - test.truth
+    assert report["mae"] == pytest.approx(np.abs(errors).mean() * schema.deviation)
+    assert report["loss"] == pytest.approx((errors**2).mean() / 2)

@@ -25,8 +25,8 @@ from unrolled.tasks.bow.model import BagOfWords
 from unrolled.tasks.bow.search import BowTask
 from unrolled.tasks.bow.trials import Texts, Tried
 from unrolled.tasks.kinds import Chosen, Options, Prepared
+from unrolled.tasks.labelled_answers import answer
 from unrolled.tasks.labelled_kind import LabelledKind
-from unrolled.tasks.metrics import describe_classes, describe_label_sets, describe_numbers
 from unrolled.tasks.supervised import Examples, SupervisedModel
 
 __all__ = ["LINKS", "BagExamples", "BagModel", "Bow"]
@@ -131,36 +131,27 @@ class Bow(LabelledKind):
     def build(self, equations: Equations, options: Options, vocabulary: Mapping[str, Any]) -> SupervisedModel:
         raise NotImplementedError("a bag of words is fitted, not trained")
 
-    def evaluate(
+    def say(
         self,
         model: SupervisedModel,
         examples: Examples,
-        options: Options,
         vocabulary: Mapping[str, Any],
         told: Callable[[int, int], None] | None = None,
-    ) -> dict[str, Any]:
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any]]:
         bag, texts = cast("BagModel", model).bag, cast("BagExamples", examples).texts
-        answers, labels = bag.answers(texts.texts), list(vocabulary["labels"])
-        if bag.link == "identity":
-            found = describe_numbers(answers[:, 0], texts.targets[:, 0])
-            return {"loss": found["rmse"] ** 2, **found}
-        found = (describe_classes if bag.link == "softmax" else describe_label_sets)(answers, texts.targets, labels)
-        return {"loss": found["nats"], **found}
-
-    def summary(self, report: Mapping[str, Any]) -> str:
-        told = ("accuracy", "subset_accuracy", "micro_f1", "macro_f1", "mae", "rmse", "r2", "nats")
-        said = [f"{name.replace('_', ' ')} {report[name]:.4f}" for name in told if report.get(name) is not None]
-        return f"{', '.join(said)}, {report['examples']:,} examples"
+        truth = texts.targets[:, 0] if bag.link == "identity" else texts.targets
+        return bag.answers(texts.texts), truth
 
     def predict(
         self, model: SupervisedModel, lines: Iterable[Any], options: Options, vocabulary: Mapping[str, Any]
     ) -> Iterator[dict[str, Any]]:
         bag, labels = cast("BagModel", model).bag, vocabulary["labels"]
+        target = vocabulary["target"]
         held: list[str] = []
 
         def answered() -> Iterator[dict[str, Any]]:
-            for row in bag.answers(held).tolist():
-                yield _said(row, bag.link, labels)
+            for row in bag.answers(held):
+                yield answer(row, target, labels)
             held.clear()
 
         for text in lines:
@@ -199,13 +190,3 @@ class Bow(LabelledKind):
 
 
 _LEARNT: tuple[Part, Part] = ("train", "valid")
-
-
-def _said(row: list[float], link: Link, labels: Sequence[str]) -> dict[str, Any]:
-    if link == "identity":
-        return {"number": row[0]}
-    shares = dict(sorted(zip(labels, row, strict=True), key=lambda pair: -pair[1]))
-    if link == "sigmoid":
-        return {"labels": [label for label, share in shares.items() if share >= 0.5], "probabilities": shares}
-    best = next(iter(shares))
-    return {"label": best, "probability": shares[best], "probabilities": shares}

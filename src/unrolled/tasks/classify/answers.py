@@ -1,9 +1,9 @@
-"""What a classifier says of examples, and how good that is."""
+"""What a classifier says of examples."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,15 +11,14 @@ import numpy.typing as npt
 
 from unrolled.tasks.classify.examples import LabelledExamples, Schema
 from unrolled.tasks.classify.model import Classifier
-from unrolled.tasks.metrics import describe_classes, describe_label_sets, describe_numbers
+from unrolled.tasks.labelled_answers import answer
 from unrolled.tasks.supervised import batches_in_order
 
-__all__ = ["answers", "describe", "evaluate", "probabilities", "summarise"]
+__all__ = ["answers", "probabilities", "say"]
 
 _Floats = npt.NDArray[np.float64]
 
 _AT_ONCE = 1024  # examples that are read before the first of them is answered
-_THRESHOLD = 0.5
 
 
 def probabilities(
@@ -40,45 +39,18 @@ def probabilities(
     return np.zeros((0, 1)) if found is None else found
 
 
-def evaluate(
+def say(
     model: Classifier, examples: LabelledExamples, schema: Schema, told: Callable[[int, int], None] | None = None
-) -> dict[str, Any]:
-    """How good a classifier's answers are; see `describe`."""
-    return describe(probabilities(model, examples, told), examples.truth, schema)
+) -> tuple[_Floats, npt.NDArray[Any]]:
+    """What a classifier says of examples, and what is true; see `LabelledKind.say`."""
+    found, truth = probabilities(model, examples, told), examples.truth
+    if schema.target != "number":
+        return found, truth
+    return _number(found, schema), _number(truth, schema)
 
 
-def describe(found: _Floats, truth: npt.NDArray[Any], schema: Schema) -> dict[str, Any]:
-    """How good answers are, as JSON: `target`, `labels` and `loss`, and what `tasks.metrics` says of such answers.
-
-    Args:
-        found: (n, C) probabilities, or (n, 1) standardised numbers.
-        truth: see `Schema.truth`.
-        schema: what the data is.
-    """
-    if schema.target == "number":
-        numbers, right = (schema.mean + schema.deviation * values for values in (found[:, 0], truth))
-        report = describe_numbers(numbers, right)
-        loss = float(np.square(found[:, 0] - truth).mean() / 2)
-    else:
-        of_target = describe_label_sets if schema.target == "labels" else describe_classes
-        report = of_target(found, truth, schema.labels)
-        loss = report["nats"]
-    return {"target": schema.target, "labels": list(schema.labels), "loss": loss, **report}
-
-
-def summarise(report: Mapping[str, Any]) -> str:
-    """A report of `describe` in a line."""
-    count = f"{report['examples']:,} examples"
-    if report["target"] == "number":
-        share = "" if report["r2"] is None else f", R² {report['r2']:.4f}"
-        return f"mean absolute error {report['mae']:.4g}, root mean square {report['rmse']:.4g}{share}; {count}"
-    if report["target"] == "labels":
-        first = f"micro F1 {report['micro_f1']:.4f}, macro F1 {report['macro_f1']:.4f}"
-        return f"{first}, all labels right {report['subset_accuracy']:.4f}, {report['loss']:.4f} nats a label; {count}"
-    first = f"accuracy {report['accuracy']:.4f}, macro F1 {report['macro_f1']:.4f}"
-    if len(report["classes"]) == 2 and report["roc_area"] is not None:
-        first += f", ROC area {report['roc_area']:.4f}"
-    return f"{first}, {report['loss']:.4f} nats, calibration error {report['calibration_error']:.4f}; {count}"
+def _number(standardised: _Floats, schema: Schema) -> _Floats:
+    return schema.mean + schema.deviation * standardised
 
 
 def answers(model: Classifier, values: Iterable[Any], schema: Schema) -> Iterator[dict[str, Any]]:
@@ -93,10 +65,11 @@ def answers(model: Classifier, values: Iterable[Any], schema: Schema) -> Iterato
         sequences = schema.input.encode(some)
         found = probabilities(model, LabelledExamples(sequences, np.zeros(len(some))))
         for value, row in zip(some, found, strict=True):
-            if isinstance(value, str) and not value.strip():
-                yield {**_answer(_expected(schema), schema), "empty": True}
-            else:
-                yield _answer(row, schema)
+            empty = isinstance(value, str) and not value.strip()
+            said = _expected(schema) if empty else row
+            said = _number(said, schema) if schema.target == "number" else said
+            reply = answer(said, schema.target, schema.labels)
+            yield {**reply, "empty": True} if empty else reply
 
 
 def _expected(schema: Schema) -> _Floats:
@@ -104,15 +77,3 @@ def _expected(schema: Schema) -> _Floats:
     if schema.target == "number":
         return np.zeros(1)
     return np.array(schema.counts, np.float64) / max(1, schema.examples)
-
-
-def _answer(row: _Floats, schema: Schema) -> dict[str, Any]:
-    if schema.target == "number":
-        return {"number": float(schema.mean + schema.deviation * row[0])}
-    order = np.argsort(-row, kind="stable").tolist()
-    shares = {schema.labels[place]: float(row[place]) for place in order}
-    if schema.target == "labels":
-        said = [label for label, share in shares.items() if share >= _THRESHOLD]
-        return {"labels": said, "probabilities": shares}
-    best = schema.labels[order[0]]
-    return {"label": best, "probability": shares[best], "probabilities": shares}

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, cast
 
+import numpy as np
+import numpy.typing as npt
+
 from unrolled.cells import Equations
 from unrolled.data.inputs import check_options
 from unrolled.data.labelled_configuration import LabelledConfig
@@ -12,7 +15,7 @@ from unrolled.data.preparation import Progress
 from unrolled.data.store import Part, SplitSources
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.tasks.bow.kind import Bow
-from unrolled.tasks.classify.answers import answers, evaluate, summarise
+from unrolled.tasks.classify.answers import answers, say
 from unrolled.tasks.classify.building import build_classifier, with_letters
 from unrolled.tasks.classify.configuration import DEFAULTS, FINETUNING, ClassifierConfig
 from unrolled.tasks.classify.defaults import choose_network
@@ -91,10 +94,20 @@ class Classify(LabelledKind):
         vocabulary: Mapping[str, Any],
         told: Callable[[int, int], None] | None = None,
     ) -> dict[str, Any]:
-        return evaluate(cast("Classifier", model), cast("LabelledExamples", examples), Schema.read(vocabulary), told)
+        report = super().evaluate(model, examples, options, vocabulary, told)
+        if report["target"] == "number":
+            # As it is trained: half the squared error of what is standardised.
+            report["loss"] /= 2 * Schema.read(vocabulary).deviation ** 2
+        return report
 
-    def summary(self, report: Mapping[str, Any]) -> str:
-        return summarise(report)
+    def say(
+        self,
+        model: SupervisedModel,
+        examples: Examples,
+        vocabulary: Mapping[str, Any],
+        told: Callable[[int, int], None] | None = None,
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any]]:
+        return say(cast("Classifier", model), cast("LabelledExamples", examples), Schema.read(vocabulary), told)
 
     def predict(
         self, model: SupervisedModel, lines: Iterable[Any], options: Options, vocabulary: Mapping[str, Any]
@@ -116,4 +129,4 @@ class Classify(LabelledKind):
     ) -> dict[str, Any]:
         if "input" in prepared.vocabulary:
             return letter_opponent(prepared, part, cast("ReadingConfig", options["reading"]), told)
-        return {"target": options["data"].target, **Bow().opponent(prepared, part, options, told)}
+        return Bow().opponent(prepared, part, options, told)
