@@ -335,24 +335,7 @@ def evaluate(
         for name in [*(name for name, is_given in others.items() if is_given), *given(methods)]:
             option = "--" + name.replace("_", "-")
             raise ConfigurationError(f"{option} is of language models", got=str(run), fix=f"leave {option} out")
-        if baseline == "ngram":
-            raise ConfigurationError("--baseline ngram is of language models", got=str(run), fix="--baseline classical")
-        if on is not None and split is not None:
-            raise ConfigurationError(
-                "--on and --split both say what to evaluate on", got=f"{on} and {split}", fix="leave one of them out"
-            )
-        evaluate_task(
-            run,
-            split or "valid",
-            checkpoint,
-            device,
-            threads,
-            json,
-            baseline is not None,
-            on=on,
-            mix=mix or (),
-            picture=picture,
-        )
+        evaluate_task(run, split, checkpoint, device, threads, json, baseline, on=on, mix=mix or (), picture=picture)
         return
     if on is not None or picture is not None:
         raise ConfigurationError(

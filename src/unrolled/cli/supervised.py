@@ -185,7 +185,7 @@ def evaluate_task(
     device: str,
     threads: int | None,
     json: bool,
-    baseline: bool = False,
+    baseline: str | None = None,
     *,
     on: str | None = None,
     mix: Sequence[str] = (),
@@ -194,6 +194,13 @@ def evaluate_task(
     """The metrics of a run on a part of its own data or on a file, with the classical opponent or other runs beside."""
     from unrolled.verbs.supervised import open_task
 
+    if baseline == "ngram":
+        raise ConfigurationError("--baseline ngram is of language models", got=str(run), fix="--baseline classical")
+    if on is not None and split is not None:
+        raise ConfigurationError(
+            "--on and --split both say what to evaluate on", got=f"{on} and {split}", fix="leave one of them out"
+        )
+    split = split or "valid"
     with Screen() as screen:
         opened = open_task(run, checkpoint, device=device, threads=threads, listener=screen)
         shown = _SHOWN.get(opened.kind.name)
@@ -205,7 +212,7 @@ def evaluate_task(
             )
         if picture is not None:
             check_picture(picture)
-        if on is not None and baseline:
+        if on is not None and baseline is not None:
             raise ConfigurationError(
                 "the opponent is fitted to the data of the run", fix="leave --baseline or --on out"
             )
@@ -218,7 +225,7 @@ def evaluate_task(
         else:
             report = confused = opened.evaluate(split) if on is None else opened.evaluate_file(on)
             beside = []
-        if baseline:
+        if baseline is not None:
             beside.append(opened.opponent(split))
     if json:
         print_json({"run": str(run), **report, **({"beside": beside} if beside else {})})
