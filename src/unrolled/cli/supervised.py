@@ -227,8 +227,9 @@ def evaluate_task(
         print(f"{report['split']}, checkpoint {report['checkpoint']}\n  {opened.kind.summary(report)}")
         for other in beside:
             print(f"beside it: {_named(other)}\n  {opened.kind.summary(other)}")
-        if mix:
-            print("\nthe mixture:")
+        if beside and shown is not None:
+            # What follows is of one of them.
+            print(f"\n{'the mixture' if mix else run}:")
     if shown is not None:
         module, _, function = shown.partition(":")
         getattr(import_module(module), function)(confused, picture, json)
