@@ -337,13 +337,9 @@ def evaluate(
             raise ConfigurationError(f"{option} is of language models", got=str(run), fix=f"leave {option} out")
         if baseline == "ngram":
             raise ConfigurationError("--baseline ngram is of language models", got=str(run), fix="--baseline classical")
-        if on is not None and split is not None:
-            raise ConfigurationError(
-                "--on and --split both say what to evaluate on", got=f"{on} and {split}", fix="leave one of them out"
-            )
         evaluate_task(
             run,
-            split or "valid",
+            split,
             checkpoint,
             device,
             threads,

@@ -195,6 +195,11 @@ def evaluate_task(
     """The metrics of a run on a part of its own data or on a file, with the classical opponent or other runs beside."""
     from unrolled.verbs.supervised import open_task
 
+    if on is not None and split is not None:
+        raise ConfigurationError(
+            "--on and --split both say what to evaluate on", got=f"{on} and {split}", fix="leave one of them out"
+        )
+    split = split or "valid"
     with Screen() as screen:
         opened = open_task(run, checkpoint, device=device, threads=threads, listener=screen)
         shown = _SHOWN.get(opened.kind.name)
