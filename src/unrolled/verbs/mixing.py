@@ -54,7 +54,11 @@ class MixedTask:
         return dict(zip((str(run.run.path) for run in self.runs), self.weights.tolist(), strict=True))
 
     def evaluate(self, split: Part = "test") -> list[dict[str, Any]]:
-        """The metrics on a part of the runs' data: of each run, then of the mixture; see `OpenedTask.evaluate`."""
+        """The metrics on a part of the runs' data: of each run, then of the mixture; see `OpenedTask.evaluate`.
+
+        Raises:
+            RunError: the runs have other examples in it.
+        """
         other = f"have other {split} examples: one may have learned from what the other is judged by"
         return self._evaluate(split, lambda run: run.examples(split), other)
 
