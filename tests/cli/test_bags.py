@@ -42,8 +42,11 @@ def test_a_bag_of_words_from_end_to_end(unrolled: Callable[..., Any], reviews: P
     assert other.status == 0, other.err
     both = unrolled("evaluate", "runs/bag", "--mix", "runs/other", "--split", "test")
     assert "beside it: mixture: " in both.out, both.err
+    assert "\nthe mixture:\n" in both.out
     value = json.loads(unrolled("evaluate", "runs/bag", "--mix", "runs/other", "--json").out)
     assert [sorted({"run", "mixture"} & each.keys()) for each in value["beside"]] == [["run"], ["mixture"]]
+    mixed = unrolled("predict", "runs/bag", tmp_path / "new.txt", "--mix", "runs/other", "--json")
+    assert json.loads(mixed.out)["mixture"].keys() == {"runs/bag", "runs/other"}
     mixed = unrolled("predict", "runs/bag", tmp_path / "new.txt", "--mix", "runs/other")
     assert [json.loads(line)["label"] for line in mixed.out.splitlines()] == ["good", "bad"]
     assert unrolled("evaluate", "runs/bag", "--mix", "runs/bag").status == 2

@@ -33,8 +33,9 @@ def test_a_tagger_from_end_to_end(unrolled: Callable[..., Any], words: Path, tmp
     assert (report["task"], report["span_f1"], report["accuracy"]) == ("tag", 1, 1)
     shown = unrolled("evaluate", "runs/tags", "--split", "test", "--baseline", "--picture", "confusion.svg").out
     assert "beside it: logistic regression on windows" in shown
-    assert "sequences without an error" in shown
+    assert "sequences without an error" in shown.split("\nruns/tags:\n")[1]
     assert "B-PER" in shown
+    assert "the confusion matrix is in confusion.svg" in shown
     assert "<svg" in (tmp_path / "confusion.svg").read_text()
     (tmp_path / "new.txt").write_text("Ann slept\nhe saw New York\n")
     said = [json.loads(line) for line in unrolled("predict", "runs/tags", "new.txt").out.splitlines()]

@@ -61,6 +61,8 @@ def test_faults_are_told_with_their_line(tmp_path: Path) -> None:
     for rows, message in (
         ("a,1,x\na,soon,y\n", "time cannot be read"),
         ("a,1,x\na,nan,y\n", "time cannot be read"),
+        ("a,1,x\nb,2024-05-01,y\n", "numbers and dates are mixed"),
+        ("a,2024-05-01,x\na,7,y\n", "numbers and dates are mixed"),
         ("a,1,x\na,2,\n", "item is missing"),
         ("a,1,x\n,2,y\n", "session is missing"),
         ("a,1,x\na,2\n", "number of fields"),

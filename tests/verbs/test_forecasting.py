@@ -13,7 +13,7 @@ from unrolled.data import example_series
 from unrolled.errors import ConfigurationError, DataError, Interrupted
 from unrolled.tasks.forecast.evaluation import report_lines
 from unrolled.training.events import Event, Stepped
-from unrolled.verbs.describing import describe
+from unrolled.verbs.describing import describe, runs
 from unrolled.verbs.forecasting import forecast
 from unrolled.verbs.listening import Listener
 from unrolled.verbs.supervised import open_task, train_task
@@ -279,3 +279,10 @@ def test_the_calendar_of_a_line_is_not_made_up(tmp_path: Path) -> None:
     train_task("forecast", path, run=tmp_path / "run", steps=1, calendar="hour", **_SETTINGS)
     with pytest.raises(DataError, match="calendar reads tables"):
         list(open_task(tmp_path / "run").predict([json.dumps({"values": waves(30)[:, 0].tolist()})]))
+
+
+def test_the_linear_map_is_counted_wherever_parameters_are(trained: Path) -> None:
+    (listed,) = (summary for summary in runs(trained.parent) if summary.path == trained)
+    model = open_task(trained).model
+    assert model.size == describe(trained).parameters == listed.parameters
+    assert model.size == sum(value.numel() for value in model.state_dict().values())

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
 from unrolled.errors import ConfigurationError, RunError
+from unrolled.tasks.bow.kind import BagExamples
 from unrolled.verbs.bags import fit_bag
 from unrolled.verbs.mixing import MixedTask, mix_tasks
 from unrolled.verbs.supervised import open_task, train_task
@@ -83,13 +84,15 @@ def test_no_other_weights_are_better_on_the_validation_part(runs: list[Path]) ->
 
 
 def test_what_comes_first_changes_no_answer(runs: list[Path]) -> None:
-    data = str(runs[0].parent / "reviews.jsonl")
+    data = runs[0].parent / "more.jsonl"
+    data.write_text((runs[0].parent / "reviews.jsonl").read_text() + '{"text": ""}\n')
     first, second = (
-        mix_tasks(open_task(one), others) for one, others in ((runs[0], runs[1:]), (runs[2], [runs[1], runs[0]]))
+        mix_tasks(open_task(one), others) for one, others in ((runs[0], runs[1:]), (runs[1], [runs[2], runs[0]]))
     )
     assert first.shares == pytest.approx(second.shares, abs=1e-3)
-    for one, two in zip(first.predict_file(data), second.predict_file(data), strict=True):
+    for one, two in zip(first.predict_file(str(data)), second.predict_file(str(data)), strict=True):
         assert one["probabilities"] == pytest.approx(two["probabilities"], abs=1e-3)
+    assert one["empty"] is two["empty"] is True
 
 
 def test_sets_of_labels(tmp_path: Path) -> None:
@@ -109,6 +112,9 @@ def test_what_cannot_be_mixed(runs: list[Path], tmp_path: Path) -> None:
     fit_bag([str(data)], run=tmp_path / "split", classifier="naive-bayes", word_ngrams="1", split_seed=7)
     with pytest.raises(RunError, match="kept other examples for validation"):
         mix_tasks(first, [tmp_path / "split"])
+    one_label = fit_bag([str(data)], run=tmp_path / "labels", target="labels", classifier="naive-bayes")
+    with pytest.raises(ConfigurationError, match="a label and any number of labels"):
+        mix_tasks(first, [one_label.run])
     fit_bag([str(data)], run=tmp_path / "whole", classifier="naive-bayes", word_ngrams="1", split="90/0/10")
     with pytest.raises(ConfigurationError, match="valid part of the data is empty"):
         mix_tasks(first, [tmp_path / "whole"])
@@ -121,3 +127,35 @@ def test_what_cannot_be_mixed(runs: list[Path], tmp_path: Path) -> None:
     for one, others in ((first, [tmp_path / "n"]), (open_task(tmp_path / "n"), [runs[0]])):
         with pytest.raises(ConfigurationError, match="labels are mixed"):
             mix_tasks(one, others)
+
+
+def test_examples_are_told_apart_where_their_labels_are_the_same(tmp_path: Path) -> None:
+    """Of a file a label, the labels of what is held out are the same in the same order, however it is drawn."""
+    for label, words in WORDS.items():
+        (tmp_path / f"{label}.txt").write_text(
+            "".join(f"{one} {two} {n}\n" for one in words for two in words for n in range(9))
+        )
+    files = [str(tmp_path / f"{label}.txt") for label in WORDS]
+    for seed in (0, 1):
+        fit_bag(files, run=tmp_path / f"seed-{seed}", split_seed=seed, classifier="naive-bayes", word_ngrams="1")
+    one, two = (open_task(tmp_path / f"seed-{seed}") for seed in (0, 1))
+    truth = [cast("BagExamples", each.examples("valid")).texts.targets.tolist() for each in (one, two)]
+    assert truth[0] == truth[1]
+    with pytest.raises(RunError, match="kept other examples for validation"):
+        mix_tasks(one, [two.run.path])
+
+
+def test_parts_that_are_not_the_same(tmp_path: Path) -> None:
+    data = write(tmp_path / "reviews.jsonl", ["good", "bad"], 80)
+    lines = data.read_text().splitlines(keepends=True)
+    parts = {"train": lines[:50], "valid": lines[50:60], "one": lines[60:70], "two": lines[65:80]}
+    for name, some in parts.items():
+        (tmp_path / f"{name}.jsonl").write_text("".join(some))
+    train, valid = ([str(tmp_path / f"{name}.jsonl")] for name in ("train", "valid"))
+    for name in ("one", "two"):
+        test = [str(tmp_path / f"{name}.jsonl")]
+        fit_bag(train=train, valid=valid, test=test, run=tmp_path / name, classifier="naive-bayes", word_ngrams="1")
+    mixed = mix_tasks(open_task(tmp_path / "one"), [tmp_path / "two"])
+    assert mixed.evaluate("valid")[-1]["examples"] == 10
+    with pytest.raises(RunError, match="have other test examples"):
+        mixed.evaluate("test")

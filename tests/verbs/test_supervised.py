@@ -127,3 +127,9 @@ def test_a_run_is_never_begun_anew_over_its_checkpoints(table: Path, tmp_path: P
         resume(run, steps=9)
     (run / "last").write_text("000000006\n")
     assert _weights(run) == before
+
+
+def test_a_language_model_is_none_of_these(trained: Path) -> None:
+    with pytest.raises(RunError, match=f"{trained.name} did not learn from examples") as raised:
+        open_task(trained)
+    assert "task 'lm'" in str(raised.value)

@@ -135,11 +135,12 @@ def predict(
         if mix:
             from unrolled.verbs.mixing import mix_tasks
 
-            source = mix_tasks(opened, mix, threads=threads)
+            source = mix_tasks(opened, mix, device=device, threads=threads)
         items = (_cut(found, top) for found in source.predict_file(file, form))
         if json:
             about = {"run": str(run), "task": opened.kind.name, "checkpoint": opened.step}
-            print_json({**about, "items": list(items)})
+            mixture = {"mixture": source.shares} if mix else {}
+            print_json({**about, **mixture, "items": list(items)})
             return
         for found in items:
             sys.stdout.write(json_module.dumps(finite(found), ensure_ascii=False, allow_nan=False) + "\n")
@@ -219,7 +220,7 @@ def evaluate_task(
         if mix:
             from unrolled.verbs.mixing import mix_tasks
 
-            mixed = mix_tasks(opened, mix, threads=threads)
+            mixed = mix_tasks(opened, mix, device=device, threads=threads)
             report, *beside = mixed.evaluate(split) if on is None else mixed.evaluate_file(on)
             confused = beside[-1]
         else:
@@ -233,6 +234,9 @@ def evaluate_task(
         print(f"{report['split']}, checkpoint {report['checkpoint']}\n  {opened.kind.summary(report)}")
         for other in beside:
             print(f"beside it: {_named(other)}\n  {opened.kind.summary(other)}")
+        if beside and shown is not None:
+            # What follows is of one of them.
+            print(f"\n{'the mixture' if mix else run}:")
     if shown is not None:
         module, _, function = shown.partition(":")
         getattr(import_module(module), function)(confused, picture, json)

@@ -90,6 +90,8 @@ def show_report(report: dict[str, Any], picture: Path | None = None, json: bool 
             print(f"  {given} taken for {tag}: {count:,}")
     if picture is not None:
         draw_confusion(report["confusion"], tags, picture, f"{report['split']}, checkpoint {report['checkpoint']}")
+        if not json:
+            print(f"\nthe confusion matrix is in {picture}")
 
 
 def write_conll(opened: OpenedTask, file: str, form: str | None = None) -> None:

@@ -116,14 +116,24 @@ def read_events(
         told: is told of progress.
 
     Raises:
-        DataError: there is none; a row is malformed, a value is missing, or no time; with file and line.
+        DataError: there is none; a row is malformed, a value is missing, or no time, or a number among dates; with
+            file and line.
     """
     events: dict[str, list[tuple[float, str]]] = {}
+    dated: bool | None = None
     for number, source in enumerate(sources):
         if told is not None:
             told(number, len(sources), "reading")
         for row in read_rows(source, kind, errors=errors):
-            at = 0.0 if time is None else _seconds(row.get(time), row)
+            at, is_date = (0.0, False) if time is None else _read_time(row.get(time), row)
+            dated = is_date if dated is None else dated
+            if time is not None and is_date is not dated:
+                raise DataError(
+                    "numbers and dates are mixed in the times: they have no order",
+                    expected="a date, as before" if dated else "a number, as before",
+                    got=repr(row.get(time)),
+                    where=row.where,
+                )
             events.setdefault(_name(row, session), []).append((at, _name(row, item)))
     found = Sessions()
     for name, happened in events.items():
@@ -188,10 +198,13 @@ def _listed(value: Any, separator: str | None, row: Row) -> tuple[str, ...]:
     raise DataError("the sequence is no sequence", expected="a text, or a list of names or numbers", where=row.where)
 
 
-def _seconds(value: Any, row: Row) -> float:
+def _read_time(value: Any, row: Row) -> tuple[float, bool]:
+    """A time as a number, of a date its seconds, and whether it is a date."""
+    is_date = False
     try:
         seconds = float(value)
     except (TypeError, ValueError):
+        is_date = True
         try:
             read = datetime.fromisoformat(str(value).strip())
             seconds = (read if read.tzinfo is not None else read.replace(tzinfo=UTC)).timestamp()
@@ -204,4 +217,4 @@ def _seconds(value: Any, row: Row) -> float:
             got=repr(value),
             where=row.where,
         )
-    return seconds
+    return seconds, is_date

@@ -89,6 +89,12 @@ def read_sections(run: Run) -> tuple[Kind, Equations, dict[str, Any]]:
     Raises:
         RunError: it is a language model, or of a task that is not known.
     """
+    if not learns_from_examples(run):
+        raise RunError(
+            f"{run.path} did not learn from examples",
+            expected=f"a run of {', '.join(KINDS)}",
+            got=f"task {run.config.get('task')!r}",
+        )
     kind, where = find_kind(str(run.config.get("task"))), str(run.path / "config.json")
     sections = {name: load_section(cls, section(run, name), f"{where}, {name}") for name, cls in kind.sections.items()}
     return kind, Equations.from_json(section(run, "equations"), where=where), sections

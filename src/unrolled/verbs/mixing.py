@@ -29,7 +29,6 @@ from unrolled.verbs.supervised import OpenedTask, open_task
 __all__ = ["MixedTask", "mix_tasks"]
 
 _Floats = npt.NDArray[np.float64]
-_Said = tuple[_Floats, npt.NDArray[Any]]
 _TINY = 1e-12
 
 
@@ -55,21 +54,25 @@ class MixedTask:
         return dict(zip((str(run.run.path) for run in self.runs), self.weights.tolist(), strict=True))
 
     def evaluate(self, split: Part = "test") -> list[dict[str, Any]]:
-        """The metrics on a part of the runs' data: of each run, then of the mixture; see `OpenedTask.evaluate`."""
-        return self._evaluate(split, lambda run: run.examples(split))
+        """The metrics on a part of the runs' data: of each run, then of the mixture; see `OpenedTask.evaluate`.
+
+        Raises:
+            RunError: the runs have other examples in it.
+        """
+        other = f"have other {split} examples: one may have learned from what the other is judged by"
+        return self._evaluate(split, lambda run: run.examples(split), other)
 
     def evaluate_file(self, name: str) -> list[dict[str, Any]]:
         """The same on other data in the format of the runs; see `OpenedTask.evaluate_file`."""
-        return self._evaluate(name, lambda run: run.examples_of_file(name))
+        return self._evaluate(name, lambda run: run.examples_of_file(name), f"read {name} in different ways")
 
-    def _evaluate(self, called: str, read: Callable[[OpenedTask], Any]) -> list[dict[str, Any]]:
-        said = [_say(run, read(run), self.labels) for run in self.runs]
-        truth = said[0][1]
+    def _evaluate(self, called: str, read: Callable[[OpenedTask], Any], other: str) -> list[dict[str, Any]]:
+        said, truth = _say(self.runs, read, other)
         reports = [
             {"run": str(run.run.path), "checkpoint": run.step, **describe(found, truth, self.target, self.labels)}
-            for run, (found, _) in zip(self.runs, said, strict=True)
+            for run, found in zip(self.runs, said, strict=True)
         ]
-        mixed = np.einsum("k,knc->nc", self.weights, np.stack([found for found, _ in said]))
+        mixed = np.einsum("k,knc->nc", self.weights, said)
         reports.append({"mixture": self.shares, **describe(mixed, truth, self.target, self.labels)})
         return [{"task": self.runs[0].kind.name, "split": called, **report} for report in reports]
 
@@ -93,12 +96,15 @@ class MixedTask:
             yield {**places.popleft(), **said, **({"empty": True} if found[0].get("empty") else {})}
 
 
-def mix_tasks(first: OpenedTask, others: Sequence[str | Path], *, threads: int | None = None) -> MixedTask:
+def mix_tasks(
+    first: OpenedTask, others: Sequence[str | Path], *, device: str = "auto", threads: int | None = None
+) -> MixedTask:
     """Mix a classifier with other runs of the same labels, which kept the same examples for validation.
 
     Args:
         first: the classifier.
         others: directories of runs.
+        device: where these are, "auto" for the fastest there is.
         threads: processor threads.
 
     Raises:
@@ -106,25 +112,16 @@ def mix_tasks(first: OpenedTask, others: Sequence[str | Path], *, threads: int |
         RunError: a run has other labels, or another validation part; its data is gone or has changed.
     """
     _check(first, first)
-    device = str(first.model.device)
     runs = [first, *(open_task(name, device=device, threads=threads, listener=first.listener) for name in others)]
     names = [run.run.path.resolve() for run in runs]
     if len(set(names)) < len(names):
         raise ConfigurationError("a run is mixed with itself", got=", ".join(map(str, names)), fix="name each run once")
     for run in runs:
         _check(first, run)
-    labels = first.run.vocabulary["labels"]
-    said: list[_Said] = []
-    for run in runs:
-        said.append(_say(run, run.examples("valid"), labels))
-        if not np.array_equal(said[0][1], said[-1][1]):
-            raise RunError(
-                f"{run.run.path} kept other examples for validation than {first.run.path}: one may have learned from "
-                "what the other is judged by",
-                fix="train both on the same files with the same split, --split-seed or --hold-out",
-            )
-    weights = find_weights(np.stack([_nats(found, truth) for found, truth in said]))
-    return MixedTask(runs, weights, first.run.vocabulary["target"], labels)
+    other = "kept other examples for validation: one may have learned from what the other is judged by"
+    said, truth = _say(runs, lambda run: run.examples("valid"), other)
+    weights = find_weights(np.stack([_nats(found, truth) for found in said]))
+    return MixedTask(runs, weights, first.run.vocabulary["target"], first.run.vocabulary["labels"])
 
 
 def _check(first: OpenedTask, run: OpenedTask) -> None:
@@ -133,7 +130,13 @@ def _check(first: OpenedTask, run: OpenedTask) -> None:
     if not isinstance(run.kind, LabelledKind) or theirs[0] == "number":
         what = "numbers" if isinstance(run.kind, LabelledKind) else run.kind.name
         raise ConfigurationError("labels are mixed", expected="runs of classify", got=f"{run.run.path}, of {what}")
-    if (ours[0], sorted(ours[1])) != (theirs[0], sorted(theirs[1])):
+    if ours[0] != theirs[0]:
+        raise ConfigurationError(
+            "a label and any number of labels cannot be mixed",
+            expected=f"--target {ours[0]}, as {first.run.path} was trained",
+            got=f"{run.run.path}, --target {theirs[0]}",
+        )
+    if sorted(ours[1]) != sorted(theirs[1]):
         raise RunError(
             f"{run.run.path} has other labels than {first.run.path}: they cannot be mixed",
             expected=", ".join(ours[1]),
@@ -142,13 +145,30 @@ def _check(first: OpenedTask, run: OpenedTask) -> None:
         )
 
 
-def _say(run: OpenedTask, examples: Any, labels: Sequence[str]) -> _Said:
-    """What a run says of examples and what is true, in the order of these labels; see `LabelledKind.say`."""
-    vocabulary = run.run.vocabulary
-    found, truth = cast("LabelledKind", run.kind).say(run.model, examples, vocabulary, run.listener.reading)
-    order = [list(vocabulary["labels"]).index(label) for label in labels]
-    ordered = np.argsort(order)[truth] if truth.ndim == 1 else truth[:, order].astype(bool)
-    return found[:, order], ordered
+def _say(runs: Sequence[OpenedTask], read: Callable[[OpenedTask], Any], other: str) -> tuple[_Floats, npt.NDArray[Any]]:
+    """What runs say of the same examples, (K, n, C), and what is true, with labels in the order of the first.
+
+    Args:
+        runs: K of them.
+        read: the examples of a run.
+        other: the problem, said of two runs, where these are not the same.
+
+    Raises:
+        RunError: they are not.
+    """
+    labels, first = runs[0].run.vocabulary["labels"], ""
+    said: list[tuple[_Floats, npt.NDArray[Any]]] = []
+    for run in runs:
+        examples, vocabulary = read(run), run.run.vocabulary
+        first = first or examples.fingerprint
+        if examples.fingerprint != first:
+            raise RunError(
+                f"{runs[0].run.path} and {run.run.path} {other}",
+                fix="train both on the same files, read and cut with the same options",
+            )
+        found, truth = cast("LabelledKind", run.kind).say(run.model, examples, vocabulary, run.listener.reading)
+        said.append((found[:, [list(vocabulary["labels"]).index(label) for label in labels]], truth))
+    return np.stack([found for found, _ in said]), said[0][1]
 
 
 def _nats(found: _Floats, truth: npt.NDArray[Any]) -> _Floats:

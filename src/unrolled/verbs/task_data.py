@@ -44,7 +44,7 @@ def find_data(run: Run) -> SplitSources:
         raise RunError(
             f"the data of the run {run.path} is gone: {error.problem}",
             where=error.where,
-            fix="put it back; predicting works without it",
+            fix="put it back; predicting with one run works without it",
         ) from error
     for before, now in zip(run.config["data_sources"], found, strict=True):
         if before["sha256"] != now["sha256"]:

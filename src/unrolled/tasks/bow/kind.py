@@ -45,10 +45,12 @@ class BagExamples:
     Attributes:
         texts: with their targets.
         lengths: (n,) characters of each.
+        fingerprint: see `Labelled.fingerprint`.
     """
 
     texts: Texts
     lengths: IntArray
+    fingerprint: str
 
     @classmethod
     def of(cls, examples: Labelled, target: Target, labels: Sequence[str]) -> BagExamples:
@@ -62,7 +64,8 @@ class BagExamples:
             raise ConfigurationError(
                 "a bag of words reads texts", got=f"{type(texts[0]).__name__} in {examples.where(0)}"
             )
-        return cls(Texts(texts, _truth(examples.labels, target, labels)), np.array([*map(len, texts)], np.int64))
+        lengths = np.array([*map(len, texts)], np.int64)
+        return cls(Texts(texts, _truth(examples.labels, target, labels)), lengths, examples.fingerprint)
 
     def batch(self, rows: IntArray) -> Any:
         """Some of the texts."""
@@ -150,8 +153,9 @@ class Bow(LabelledKind):
         held: list[str] = []
 
         def answered() -> Iterator[dict[str, Any]]:
-            for row in bag.answers(held):
-                yield answer(row, target, labels)
+            for text, row in zip(held, bag.answers(held), strict=True):
+                reply = answer(row, target, labels)
+                yield reply if text.strip() else {**reply, "empty": True}
             held.clear()
 
         for text in lines:

@@ -143,10 +143,12 @@ class LabelledExamples:
     Args:
         sequences: of ids or vectors.
         truth: see `Schema.truth`.
+        fingerprint: see `Labelled.fingerprint`; nothing of sequences that are only answered.
     """
 
-    def __init__(self, sequences: Ragged, truth: npt.NDArray[Any]) -> None:
+    def __init__(self, sequences: Ragged, truth: npt.NDArray[Any], fingerprint: str = "") -> None:
         self.sequences, self.truth, self.lengths = sequences, truth, sequences.lengths
+        self.fingerprint = fingerprint
 
     def batch(self, rows: IntArray) -> LabelledBatch:
         """Some of them side by side."""
@@ -176,7 +178,7 @@ def prepare(
         parts = known_labels(parts, labels, config)
     schema = schema or Schema.fit(parts["train"], labels, config, symbols)
     examples = {
-        part: LabelledExamples(schema.input.encode(found.inputs), schema.truth(found.labels))
+        part: LabelledExamples(schema.input.encode(found.inputs), schema.truth(found.labels), found.fingerprint)
         for part, found in parts.items()
     }
     return Prepared(cast("Mapping[Part, Examples]", examples), schema.to_json(), _facts(parts, schema, config))

@@ -100,6 +100,11 @@ class Forecaster(SupervisedModel):
         self.recurrent.use(kernel)
 
     @property
+    def size(self) -> int:
+        """The number of parameters, those of the linear map among them: these are fitted, too."""
+        return super().size + (self.get_buffer("linear").numel() if self.config.linear else 0)
+
+    @property
     def about(self) -> str:
         """The network, in a line."""
         config = self.config
