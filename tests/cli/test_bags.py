@@ -43,6 +43,8 @@ def test_a_bag_of_words_from_end_to_end(unrolled: Callable[..., Any], reviews: P
     both = unrolled("evaluate", "runs/bag", "--mix", "runs/other", "--split", "test")
     assert "beside it: mixture: " in both.out, both.err
     assert "\nthe mixture:\n" in both.out
+    assert "chosen on these" not in both.out
+    assert "and so were the weights of the mixture" in unrolled("evaluate", "runs/bag", "--mix", "runs/other").out
     value = json.loads(unrolled("evaluate", "runs/bag", "--mix", "runs/other", "--json").out)
     assert [sorted({"run", "mixture"} & each.keys()) for each in value["beside"]] == [["run"], ["mixture"]]
     mixed = unrolled("predict", "runs/bag", tmp_path / "new.txt", "--mix", "runs/other", "--json")

@@ -234,6 +234,9 @@ def evaluate_task(
         print(f"{report['split']}, checkpoint {report['checkpoint']}\n  {opened.kind.summary(report)}")
         for other in beside:
             print(f"beside it: {_named(other)}\n  {opened.kind.summary(other)}")
+        if on is None and split == "valid":
+            weights = ", and so were the weights of the mixture" if mix else ""
+            print(f"  (what was trained was chosen on these{weights})")
         if beside and shown is not None:
             # What follows is of one of them.
             print(f"\n{'the mixture' if mix else run}:")
