@@ -303,9 +303,8 @@ def evaluate(
     /,
     *,
     split: Annotated[
-        Literal["train", "valid", "test"] | None,
-        Parameter(help="Which part of the run's text or data; valid if not given."),
-    ] = None,
+        Literal["train", "valid", "test"], Parameter(help="Which part of the run's text or data.")
+    ] = "valid",
     protocol: Annotated[
         Literal["carried", "windows"], Parameter(help="With all that was read before, or in windows from nothing.")
     ] = "carried",
@@ -346,9 +345,9 @@ def evaluate(
         model = open_run(run, checkpoint, device=device, threads=threads, listener=screen)
         if baseline is not None or mix:
             classical = None if baseline is None else "ngram"
-            compared(model, split or "valid", protocol, window, classical, mix or (), given(methods), json)
+            compared(model, split, protocol, window, classical, mix or (), given(methods), json)
             return
-        report = model.evaluate(split or "valid", protocol, window=window, **given(methods))
+        report = model.evaluate(split, protocol, window=window, **given(methods))
     print_report(asdict(report), json)
 
 

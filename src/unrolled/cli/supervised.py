@@ -197,11 +197,10 @@ def evaluate_task(
 
     if baseline == "ngram":
         raise ConfigurationError("--baseline ngram is of language models", got=str(run), fix="--baseline classical")
-    if on is not None and split is not None:
+    if on is not None and split != "valid":
         raise ConfigurationError(
             "--on and --split both say what to evaluate on", got=f"{on} and {split}", fix="leave one of them out"
         )
-    split = split or "valid"
     with Screen() as screen:
         opened = open_task(run, checkpoint, device=device, threads=threads, listener=screen)
         shown = _SHOWN.get(opened.kind.name)
