@@ -21,7 +21,8 @@ _THRESHOLD = 0.5
 
 
 def describe(found: _Floats, truth: npt.NDArray[Any], target: Target, labels: Sequence[str]) -> dict[str, Any]:
-    """How good answers are, as JSON: `target`, `labels` and `loss`, and what `tasks.metrics` says of such answers.
+    """How good answers are, as JSON: `target`, `labels` and `loss` (nats a label; of numbers the squared error, in the
+    square of their unit), and what `tasks.metrics` says of such answers.
 
     Args:
         found: (n, C) probabilities, or (n, 1) numbers.

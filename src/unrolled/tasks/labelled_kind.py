@@ -30,7 +30,7 @@ class LabelledKind(Kind):
         return read_unlabelled(sources, cast("LabelledConfig", options["data"]), form)
 
     @abstractmethod
-    def say(
+    def answers_and_truth(
         self,
         model: SupervisedModel,
         examples: Examples,
@@ -52,7 +52,7 @@ class LabelledKind(Kind):
         vocabulary: Mapping[str, Any],
         told: Callable[[int, int], None] | None = None,
     ) -> dict[str, Any]:
-        found, truth = self.say(model, examples, vocabulary, told)
+        found, truth = self.answers_and_truth(model, examples, vocabulary, told)
         return describe(found, truth, vocabulary["target"], vocabulary["labels"])
 
     def summary(self, report: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from unrolled.data.labelled_configuration import Target
 from unrolled.data.store import Part
 from unrolled.data.text import find_sources
 from unrolled.errors import ConfigurationError, RunError
@@ -45,7 +46,7 @@ class MixedTask:
 
     runs: Sequence[OpenedTask]
     weights: _Floats
-    target: Any
+    target: Target
     labels: Sequence[str]
 
     @property
@@ -59,15 +60,15 @@ class MixedTask:
         Raises:
             RunError: the runs have other examples in it.
         """
-        other = f"have other {split} examples: one may have learned from what the other is judged by"
-        return self._evaluate(split, lambda run: run.examples(split), other)
+        problem = f"have other {split} examples: one may have learned from what the other is judged by"
+        return self._evaluate(split, lambda run: run.examples(split), problem)
 
     def evaluate_file(self, name: str) -> list[dict[str, Any]]:
         """The same on other data in the format of the runs; see `OpenedTask.evaluate_file`."""
         return self._evaluate(name, lambda run: run.examples_of_file(name), f"read {name} in different ways")
 
-    def _evaluate(self, called: str, read: Callable[[OpenedTask], Any], other: str) -> list[dict[str, Any]]:
-        said, truth = _say(self.runs, read, other)
+    def _evaluate(self, called: str, read: Callable[[OpenedTask], Any], problem: str) -> list[dict[str, Any]]:
+        said, truth = _answers_and_truth(self.runs, read, problem)
         reports = [
             {"run": str(run.run.path), "checkpoint": run.step, **describe(found, truth, self.target, self.labels)}
             for run, found in zip(self.runs, said, strict=True)
@@ -116,10 +117,10 @@ def mix_tasks(
     names = [run.run.path.resolve() for run in runs]
     if len(set(names)) < len(names):
         raise ConfigurationError("a run is mixed with itself", got=", ".join(map(str, names)), fix="name each run once")
-    for run in runs:
+    for run in runs[1:]:
         _check(first, run)
-    other = "kept other examples for validation: one may have learned from what the other is judged by"
-    said, truth = _say(runs, lambda run: run.examples("valid"), other)
+    problem = "kept other examples for validation: one may have learned from what the other is judged by"
+    said, truth = _answers_and_truth(runs, lambda run: run.examples("valid"), problem)
     weights = find_weights(np.stack([_nats(found, truth) for found in said]))
     return MixedTask(runs, weights, first.run.vocabulary["target"], first.run.vocabulary["labels"])
 
@@ -145,13 +146,15 @@ def _check(first: OpenedTask, run: OpenedTask) -> None:
         )
 
 
-def _say(runs: Sequence[OpenedTask], read: Callable[[OpenedTask], Any], other: str) -> tuple[_Floats, npt.NDArray[Any]]:
+def _answers_and_truth(
+    runs: Sequence[OpenedTask], read: Callable[[OpenedTask], Any], problem: str
+) -> tuple[_Floats, npt.NDArray[Any]]:
     """What runs say of the same examples, (K, n, C), and what is true, with labels in the order of the first.
 
     Args:
         runs: K of them.
         read: the examples of a run.
-        other: the problem, said of two runs, where these are not the same.
+        problem: what is said of two runs where these are not the same.
 
     Raises:
         RunError: they are not.
@@ -163,10 +166,12 @@ def _say(runs: Sequence[OpenedTask], read: Callable[[OpenedTask], Any], other: s
         first = first or examples.fingerprint
         if examples.fingerprint != first:
             raise RunError(
-                f"{runs[0].run.path} and {run.run.path} {other}",
+                f"{runs[0].run.path} and {run.run.path} {problem}",
                 fix="train both on the same files, read and cut with the same options",
             )
-        found, truth = cast("LabelledKind", run.kind).say(run.model, examples, vocabulary, run.listener.reading)
+        found, truth = cast("LabelledKind", run.kind).answers_and_truth(
+            run.model, examples, vocabulary, run.listener.reading
+        )
         said.append((found[:, [list(vocabulary["labels"]).index(label) for label in labels]], truth))
     return np.stack([found for found, _ in said]), said[0][1]
 

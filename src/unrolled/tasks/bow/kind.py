@@ -134,7 +134,7 @@ class Bow(LabelledKind):
     def build(self, equations: Equations, options: Options, vocabulary: Mapping[str, Any]) -> SupervisedModel:
         raise NotImplementedError("a bag of words is fitted, not trained")
 
-    def say(
+    def answers_and_truth(
         self,
         model: SupervisedModel,
         examples: Examples,

@@ -14,7 +14,7 @@ from unrolled.tasks.classify.model import Classifier
 from unrolled.tasks.labelled_answers import answer
 from unrolled.tasks.supervised import batches_in_order
 
-__all__ = ["answers", "probabilities", "say"]
+__all__ = ["answers", "answers_and_truth", "probabilities"]
 
 _Floats = npt.NDArray[np.float64]
 
@@ -39,10 +39,10 @@ def probabilities(
     return np.zeros((0, 1)) if found is None else found
 
 
-def say(
+def answers_and_truth(
     model: Classifier, examples: LabelledExamples, schema: Schema, told: Callable[[int, int], None] | None = None
 ) -> tuple[_Floats, npt.NDArray[Any]]:
-    """What a classifier says of examples, and what is true; see `LabelledKind.say`."""
+    """What a classifier says of examples, and what is true; see `LabelledKind.answers_and_truth`."""
     found, truth = probabilities(model, examples, told), examples.truth
     if schema.target != "number":
         return found, truth

@@ -15,7 +15,7 @@ from unrolled.data.preparation import Progress
 from unrolled.data.store import Part, SplitSources
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.tasks.bow.kind import Bow
-from unrolled.tasks.classify.answers import answers, say
+from unrolled.tasks.classify.answers import answers, answers_and_truth
 from unrolled.tasks.classify.building import build_classifier, with_letters
 from unrolled.tasks.classify.configuration import DEFAULTS, FINETUNING, ClassifierConfig
 from unrolled.tasks.classify.defaults import choose_network
@@ -100,14 +100,15 @@ class Classify(LabelledKind):
             report["loss"] /= 2 * Schema.read(vocabulary).deviation ** 2
         return report
 
-    def say(
+    def answers_and_truth(
         self,
         model: SupervisedModel,
         examples: Examples,
         vocabulary: Mapping[str, Any],
         told: Callable[[int, int], None] | None = None,
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any]]:
-        return say(cast("Classifier", model), cast("LabelledExamples", examples), Schema.read(vocabulary), told)
+        classifier, found = cast("Classifier", model), cast("LabelledExamples", examples)
+        return answers_and_truth(classifier, found, Schema.read(vocabulary), told)
 
     def predict(
         self, model: SupervisedModel, lines: Iterable[Any], options: Options, vocabulary: Mapping[str, Any]

@@ -24,7 +24,7 @@ __all__ = ["Classifier", "LabelledBatch", "Target"]
 Target = Literal["class", "labels", "number"]
 
 _HIDDEN = 128
-_QUIET = 0.3  # the standard deviation of what the layer above the others reads
+_READ_STD = 0.3  # the standard deviation of what the layer above the others reads
 _REGULARISED = (
     *("variational", "input_dropout", "layer_dropout", "output_dropout", "embedding_dropout", "word_dropout"),
     *("weight_drop", "mogrifier", "residual", "label_smoothing", "class_weights"),
@@ -167,7 +167,7 @@ class Classifier(SupervisedModel):
         if self.above is not None:
             read = [y] if self.embedding is None else [y, vectors]
             # A language model's vectors and outputs may be of any size; those of rare words are not to be the loudest.
-            even = [_QUIET * torch.nn.functional.layer_norm(part, part.shape[-1:]) for part in read]
+            even = [_READ_STD * torch.nn.functional.layer_norm(part, part.shape[-1:]) for part in read]
             y, _ = self.above(self.input_dropout(torch.cat(even, -1)), lengths=lengths)
         pooled = self.dropout(self.pooling(y, lengths))
         if self.between is not None:
